@@ -1,0 +1,93 @@
+//! What a tree of files is, independent of where it came from and how it is stored.
+//!
+//! [`Entry`] is the model; a stored node is only its bytes, FUSE attributes and tar headers only its projections.
+//! Entries flow from a [`Source`] into a [`Sink`] (see [`stream`](self::Sink)): ingest, restore, export and tests
+//! all use that one pair.
+
+mod checked;
+mod memory;
+mod meta;
+mod path;
+mod stream;
+
+pub use checked::Checked;
+pub use memory::{MemoryEntry, MemorySink, MemorySource, Piece};
+pub use meta::{Meta, Stat, Time, Xattr};
+pub use path::{EntryPath, MAX_NAME_BYTES, PathError};
+pub use stream::{Known, Order, Outcome, Sink, Source, Want};
+
+/// What an entry is. Everything that a name in a directory can stand for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file; its content follows as `data` and `hole` calls.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link and its target bytes, never interpreted.
+    Symlink(Vec<u8>),
+    /// A named pipe.
+    Fifo,
+    /// A socket's name (a socket has no content to keep).
+    Socket,
+    /// A character device with its major and minor numbers.
+    CharDevice(u32, u32),
+    /// A block device with its major and minor numbers.
+    BlockDevice(u32, u32),
+    /// One more name of a file that came earlier in the stream, by that earlier path. The entry's metadata is
+    /// the file's as the source told it here; no content follows.
+    HardLink(EntryPath),
+}
+
+impl Kind {
+    /// A word for people and JSON: `file`, `directory`, `symlink` …
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Directory => "directory",
+            Self::Symlink(_) => "symlink",
+            Self::Fifo => "fifo",
+            Self::Socket => "socket",
+            Self::CharDevice(..) => "char-device",
+            Self::BlockDevice(..) => "block-device",
+            Self::HardLink(_) => "hard-link",
+        }
+    }
+}
+
+/// One name in a tree, without its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Where it is, relative to the root of the tree. The root itself is the empty path.
+    pub path: EntryPath,
+    /// What it is.
+    pub kind: Kind,
+    /// Mode, owner, times, extended attributes.
+    pub meta: Meta,
+    /// Logical size of a file as the source announced it, holes included; what follows is authoritative. 0 for others.
+    pub size: u64,
+    /// What the source's file system says about its identity, to recognise it unchanged; `None` for archives.
+    pub stat: Option<Stat>,
+}
+
+impl Entry {
+    /// An entry with default metadata.
+    pub fn new(path: EntryPath, kind: Kind) -> Self {
+        Self {
+            path,
+            kind,
+            meta: Meta::default(),
+            size: 0,
+            stat: None,
+        }
+    }
+
+    /// True for a regular file.
+    pub fn is_file(&self) -> bool {
+        matches!(self.kind, Kind::File)
+    }
+
+    /// True for a directory.
+    pub fn is_directory(&self) -> bool {
+        matches!(self.kind, Kind::Directory)
+    }
+}
