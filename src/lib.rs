@@ -20,5 +20,6 @@
 pub mod budget;
 pub mod entry;
 pub mod error;
+pub mod export;
 pub mod id;
 pub mod progress;

@@ -54,6 +54,15 @@ impl Kind {
     }
 }
 
+/// A range of a file's content that holds data; what lies between extents is hole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// First byte, from the start of the file.
+    pub offset: u64,
+    /// How many bytes; above 0.
+    pub len: u64,
+}
+
 /// One name in a tree, without its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -67,6 +76,10 @@ pub struct Entry {
     pub size: u64,
     /// What the source's file system says about its identity, to recognise it unchanged; `None` for archives.
     pub stat: Option<Stat>,
+    /// Where a file's data lies, sorted and apart from each other, when the source knows ahead that there are holes (an empty
+    /// list is a file that is all hole). It must agree with the `data` and `hole` calls that follow: archives write the
+    /// map in front of the content. `None` says nothing: holes may still come.
+    pub extents: Option<Vec<Extent>>,
 }
 
 impl Entry {
@@ -78,6 +91,7 @@ impl Entry {
             meta: Meta::default(),
             size: 0,
             stat: None,
+            extents: None,
         }
     }
 

@@ -1,0 +1,1 @@
+//! Trees of entries on their way out: archives as streams, and files placed beneath a directory.
