@@ -23,3 +23,4 @@ pub mod error;
 pub mod export;
 pub mod id;
 pub mod progress;
+pub mod source;

@@ -1,0 +1,9 @@
+//! What can be ingested: every input is a [`Source`](crate::entry::Source) that pushes entries into a sink.
+//!
+//! A new input is one file (or folder) here and one row in the table that the command line reads. Nothing here knows
+//! the repository: sources depend on `entry` and on the outside world only. What an input is, is found by its content
+//! ([`detect`]), never by its name; compression around it is taken off first, because a compressed
+//! stream does not deduplicate.
+
+pub mod detect;
+pub mod tar;
