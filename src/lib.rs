@@ -17,10 +17,20 @@
 //! | 8 mount | `mount` | fuser |
 //! | 9 cli | `cli`, `main` | terminal, exit codes |
 
+pub mod backend;
 pub mod budget;
+pub mod catalog;
+pub mod cli;
 pub mod entry;
 pub mod error;
 pub mod export;
+pub mod format;
 pub mod id;
+pub mod ingest;
+pub mod maintain;
+pub mod mount;
 pub mod progress;
+pub mod repository;
+pub mod restore;
 pub mod source;
+pub mod vfs;
