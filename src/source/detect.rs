@@ -40,7 +40,7 @@ pub enum Dump {
     Mongo,
     /// A Redis RDB file.
     Redis,
-    /// An SQLite database file.
+    /// A database file of `SQLite`.
     Sqlite,
 }
 
@@ -223,7 +223,7 @@ mod tests {
     fn zeros_are_an_empty_tar_only_as_long_as_one() {
         assert_eq!(detect(&[0; 1024]), Detected::Tar);
         assert_eq!(detect(&[0; 10_240]), Detected::Tar);
-        assert_eq!(detect(&[0; HEAD_BYTES]), Detected::Opaque);
+        assert_eq!(detect(&vec![0; HEAD_BYTES]), Detected::Opaque);
         assert_eq!(detect(&[0; 700]), Detected::Opaque);
     }
 }

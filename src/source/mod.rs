@@ -6,4 +6,6 @@
 //! stream does not deduplicate.
 
 pub mod detect;
+pub mod peel;
 pub mod tar;
+mod window;
