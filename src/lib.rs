@@ -10,7 +10,7 @@
 //! | 1 base | [`error`] [`id`] [`progress`] [`budget`] | nothing |
 //! | 2 model | [`entry`] | what a tree of files is; `Source`, `Sink` |
 //! | 3 bytes | `format` | persistent layouts; no I/O, no keys |
-//! | 4 transforms | `chunk` `codec` `crypto` | pure functions over slices |
+//! | 4 transforms | [`chunk`] [`codec`] [`crypto`] | pure functions over slices |
 //! | 5 edges | `backend` `catalog` `source` `export` | the outside world; not each other, not the repository |
 //! | 6 store | `repository` | the only place where rows 3 to 5 meet |
 //! | 7 uses | `ingest` `vfs` `restore` `maintain` | streams in; random access and streams out; whole-store work |
@@ -20,7 +20,10 @@
 pub mod backend;
 pub mod budget;
 pub mod catalog;
+pub mod chunk;
 pub mod cli;
+pub mod codec;
+pub mod crypto;
 pub mod entry;
 pub mod error;
 pub mod export;
