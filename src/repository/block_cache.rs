@@ -1,0 +1,199 @@
+//! What readers share: decoded blocks, and the tree shards and content lists that were decoded from them.
+//!
+//! kernel or restore -> chunk id -> location -> block (hit | join the load in flight | load) -> range of the block.
+//! Everything that reads goes through [`Blocks`], so that caches, trees and contents are tested against blocks in
+//! memory. Each of the three caches is bounded in bytes; together they are the memory of a mount.
+
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
+use super::address::{BlockAddress, Location};
+use super::content::ItemList;
+use super::single_flight::{CacheCounts, SingleFlight};
+use super::trees::IndexedShard;
+use crate::error::{Class, Error, Result};
+use crate::id::ChunkId;
+
+/// Where blocks come from: the repository, or memory in tests.
+pub trait Blocks: Send + Sync {
+    /// Where a chunk is. A chunk that is nowhere is class `Corrupt`: something that exists names it.
+    fn locate(&self, id: &ChunkId) -> Result<Location>;
+    /// Reads, unseals and decompresses one block; exactly `raw_bytes` long.
+    fn read_block(&self, block: &BlockAddress) -> Result<Vec<u8>>;
+    /// The caches of this store.
+    fn cache(&self) -> &BlockCache;
+    /// False for a view that answers from memory only: what is not there is an error of class `Busy`.
+    fn may_load(&self) -> bool {
+        true
+    }
+}
+
+impl<T: Blocks + ?Sized> Blocks for Arc<T> {
+    fn locate(&self, id: &ChunkId) -> Result<Location> {
+        (**self).locate(id)
+    }
+    fn read_block(&self, block: &BlockAddress) -> Result<Vec<u8>> {
+        (**self).read_block(block)
+    }
+    fn cache(&self) -> &BlockCache {
+        (**self).cache()
+    }
+    fn may_load(&self) -> bool {
+        (**self).may_load()
+    }
+}
+
+/// The same store, but answering only from memory; for threads that must not wait.
+pub struct CachedOnly<'a>(pub &'a dyn Blocks);
+
+impl Blocks for CachedOnly<'_> {
+    fn locate(&self, id: &ChunkId) -> Result<Location> {
+        self.0.locate(id)
+    }
+    fn read_block(&self, _: &BlockAddress) -> Result<Vec<u8>> {
+        Err(not_in_memory())
+    }
+    fn cache(&self) -> &BlockCache {
+        self.0.cache()
+    }
+    fn may_load(&self) -> bool {
+        false
+    }
+}
+
+/// Decoded blocks, tree shards and content lists, each kind bounded in bytes.
+pub struct BlockCache {
+    blocks: SingleFlight<BlockAddress, Vec<u8>>,
+    shards: SingleFlight<ChunkId, IndexedShard>,
+    lists: SingleFlight<ChunkId, ItemList>,
+}
+
+impl BlockCache {
+    /// Caches of at most `limit_bytes` together: five eighths for blocks, a quarter for tree shards, the rest for
+    /// content lists.
+    pub fn new(limit_bytes: usize) -> Self {
+        let eighth = limit_bytes / 8;
+        Self {
+            blocks: SingleFlight::new(limit_bytes - 3 * eighth, Vec::len),
+            shards: SingleFlight::new(2 * eighth, IndexedShard::memory_bytes),
+            lists: SingleFlight::new(eighth, ItemList::memory_bytes),
+        }
+    }
+
+    /// A decoded block.
+    pub fn get(&self, source: &dyn Blocks, block: &BlockAddress) -> Result<Arc<Vec<u8>>> {
+        if !source.may_load() {
+            return self.blocks.peek(block).ok_or_else(not_in_memory);
+        }
+        self.blocks.get(block, || {
+            let raw = source.read_block(block)?;
+            if raw.len() != block.raw_bytes as usize {
+                return Err(Error::corrupt(format!(
+                    "block {} of pack {} decodes to {} bytes instead of {}",
+                    block.number,
+                    block.pack,
+                    raw.len(),
+                    block.raw_bytes
+                )));
+            }
+            Ok(raw)
+        })
+    }
+
+    /// A chunk's bytes; the block that they are in stays in memory while they are held.
+    pub fn chunk(&self, source: &dyn Blocks, id: &ChunkId) -> Result<ChunkBytes> {
+        let location = source.locate(id)?;
+        self.chunk_at(source, id, &location)
+    }
+
+    /// The same where the location is known.
+    pub fn chunk_at(
+        &self,
+        source: &dyn Blocks,
+        id: &ChunkId,
+        location: &Location,
+    ) -> Result<ChunkBytes> {
+        let block = self.get(source, &location.block)?;
+        let start = location.offset as usize;
+        let range = start..start.saturating_add(location.len as usize);
+        if block.get(range.clone()).is_none() {
+            return Err(Error::corrupt(format!(
+                "chunk {id} lies beyond the end of block {} of pack {}",
+                location.block.number, location.block.pack
+            )));
+        }
+        Ok(ChunkBytes { block, range })
+    }
+
+    /// True if the block is in memory or being read.
+    pub fn is_known(&self, block: &BlockAddress) -> bool {
+        self.blocks.is_known(block)
+    }
+
+    /// What the cache of blocks did so far.
+    pub fn counts(&self) -> CacheCounts {
+        self.blocks.counts()
+    }
+
+    /// Bytes held now, of all three kinds.
+    pub fn used_bytes(&self) -> usize {
+        self.blocks.used_bytes() + self.shards.used_bytes() + self.lists.used_bytes()
+    }
+
+    /// The decoded shard in chunk `id`, if need be by `decode` of its bytes.
+    pub(super) fn shard(
+        &self,
+        source: &dyn Blocks,
+        id: &ChunkId,
+        decode: impl FnOnce(&[u8]) -> Result<IndexedShard>,
+    ) -> Result<Arc<IndexedShard>> {
+        decoded(&self.shards, self, source, id, decode)
+    }
+
+    /// The decoded content list in chunk `id`, if need be by `decode` of its bytes.
+    pub(super) fn list(
+        &self,
+        source: &dyn Blocks,
+        id: &ChunkId,
+        decode: impl FnOnce(&[u8]) -> Result<ItemList>,
+    ) -> Result<Arc<ItemList>> {
+        decoded(&self.lists, self, source, id, decode)
+    }
+}
+
+fn decoded<V>(
+    cache: &SingleFlight<ChunkId, V>,
+    blocks: &BlockCache,
+    source: &dyn Blocks,
+    id: &ChunkId,
+    decode: impl FnOnce(&[u8]) -> Result<V>,
+) -> Result<Arc<V>> {
+    if source.may_load() {
+        return cache.get(id, || decode(&blocks.chunk(source, id)?));
+    }
+    if let Some(value) = cache.peek(id) {
+        return Ok(value);
+    }
+    // The block may be in memory although the shard is not: decoding costs less than a change of thread. Others
+    // must not join this load, since it may end in `Busy`.
+    let bytes = blocks.chunk(source, id)?;
+    cache.get(id, || decode(&bytes))
+}
+
+fn not_in_memory() -> Error {
+    Error::new(Class::Busy, "not in memory")
+}
+
+/// A chunk's bytes: a range of a decoded block.
+#[derive(Clone, Debug)]
+pub struct ChunkBytes {
+    block: Arc<Vec<u8>>,
+    range: Range<usize>,
+}
+
+impl Deref for ChunkBytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.block[self.range.clone()]
+    }
+}
