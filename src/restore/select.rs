@@ -178,11 +178,6 @@ impl<'a> Picks<'a> {
         }
     }
 
-    /// Leaves out what is below the directory that was handed out last.
-    pub(super) fn skip_below(&mut self) {
-        self.walk.skip_below();
-    }
-
     /// Takes one entry of the walk; what passes is put in `ready`.
     fn pass(&mut self, path: EntryPath, node: Node) {
         let directory = matches!(node.body, Body::Directory(_));

@@ -1,0 +1,191 @@
+//! What a restore says about itself: each step as it is planned, each loss as it is met, and the sums at the end.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::entry::EntryPath;
+use crate::error::{Class, Error, Result};
+use crate::id::SnapshotId;
+use crate::progress::Monitor;
+
+/// How many losses are kept one by one; all of them are counted and go to the monitor.
+const MAX_LOSSES: usize = 10_000;
+
+/// What is done with an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It is not there and is made.
+    Create,
+    /// Something is there and is replaced.
+    Replace,
+    /// A file is there that may be the same: it is read, and replaced if it is not.
+    Compare,
+    /// What is there has the right content and gets the metadata.
+    Refresh,
+    /// What is there stays as it is.
+    Keep,
+    /// It cannot be restored.
+    LeaveOut,
+}
+
+impl Action {
+    /// The word for it in output and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Replace => "replace",
+            Self::Compare => "compare",
+            Self::Refresh => "refresh",
+            Self::Keep => "keep",
+            Self::LeaveOut => "leave-out",
+        }
+    }
+}
+
+/// One entry as it is planned.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// What is done with it.
+    pub action: Action,
+    /// Where, relative to the target.
+    pub path: &'a EntryPath,
+    /// What it is, as [`Kind::name`](crate::entry::Kind::name) says it.
+    pub kind: &'static str,
+    /// Logical size of a file.
+    pub bytes: u64,
+}
+
+/// An entry that is in the snapshot and could not be restored, because the repository is damaged or does not have it.
+#[derive(Debug)]
+pub struct Loss {
+    /// The snapshot.
+    pub snapshot: SnapshotId,
+    /// The path in the snapshot.
+    pub path: EntryPath,
+    /// Why.
+    pub error: Error,
+}
+
+/// The sums of a restore.
+#[derive(Debug, Default)]
+pub struct RestoreSummary {
+    /// Where it is: the target, or its staging place while nothing has its final name.
+    pub place: PathBuf,
+    /// Files that were written, or would be.
+    pub files: u64,
+    /// Directories made or given their metadata.
+    pub directories: u64,
+    /// Links, devices, pipes and sockets made, further names of files among them.
+    pub others: u64,
+    /// Entries that were there and stayed (their metadata may have been set).
+    pub kept: u64,
+    /// Logical bytes of the files written.
+    pub bytes: u64,
+    /// Bytes of those that take space: the rest are holes and zeros.
+    pub data_bytes: u64,
+    /// Files read back and compared.
+    pub verified: u64,
+    /// How many entries were lost. Above 0 is an integrity failure, although the rest was restored.
+    pub lost: u64,
+    /// The first of them.
+    pub losses: Vec<Loss>,
+}
+
+impl RestoreSummary {
+    /// Counts a planned step.
+    pub(super) fn count(&mut self, step: &Step<'_>, data_bytes: u64) {
+        match step.action {
+            Action::Keep => self.kept += 1,
+            Action::LeaveOut => {}
+            Action::Refresh if step.kind != "directory" => self.kept += 1,
+            _ => match step.kind {
+                "file" => {
+                    self.files += 1;
+                    self.bytes += step.bytes;
+                    self.data_bytes += data_bytes;
+                }
+                "directory" => self.directories += 1,
+                _ => self.others += 1,
+            },
+        }
+    }
+}
+
+/// What workers report to; shared by threads.
+pub(super) struct Report<'a> {
+    monitor: &'a dyn Monitor,
+    losses: Mutex<Vec<Loss>>,
+    lost: AtomicU64,
+    pub(super) verified: AtomicU64,
+    fatal: Mutex<Option<Error>>,
+    stopped: AtomicBool,
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn new(monitor: &'a dyn Monitor) -> Self {
+        Self {
+            monitor,
+            losses: Mutex::default(),
+            lost: AtomicU64::new(0),
+            verified: AtomicU64::new(0),
+            fatal: Mutex::default(),
+            stopped: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn monitor(&self) -> &'a dyn Monitor {
+        self.monitor
+    }
+
+    /// An entry is lost; the rest goes on.
+    pub(super) fn lose(&self, snapshot: SnapshotId, path: EntryPath, error: Error) {
+        self.monitor
+            .warn(&format!("'{path}' is damaged in the repository and left out: {error}"));
+        self.lost.fetch_add(1, Ordering::Relaxed);
+        let mut losses = lock(&self.losses);
+        if losses.len() < MAX_LOSSES {
+            losses.push(Loss {
+                snapshot,
+                path,
+                error,
+            });
+        }
+    }
+
+    /// Nothing can go on; the first reason counts.
+    pub(super) fn stop(&self, error: Error) {
+        lock(&self.fatal).get_or_insert(error);
+        self.stopped.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// The reason to stop, if there is one.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.is_stopped() {
+            return Err(lock(&self.fatal).take().unwrap_or_else(interrupted));
+        }
+        if self.monitor.interrupted() {
+            return Err(interrupted());
+        }
+        Ok(())
+    }
+
+    /// Moves the losses into a summary.
+    pub(super) fn settle(self, summary: &mut RestoreSummary) {
+        summary.lost = self.lost.into_inner();
+        summary.losses = self.losses.into_inner().unwrap_or_else(PoisonError::into_inner);
+        summary.verified = self.verified.into_inner();
+    }
+}
+
+fn interrupted() -> Error {
+    Error::new(Class::Interrupted, "the restore was interrupted")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
