@@ -20,6 +20,9 @@ pub trait Blocks: Send + Sync {
     fn locate(&self, id: &ChunkId) -> Result<Location>;
     /// Reads, unseals and decompresses one block; exactly `raw_bytes` long.
     fn read_block(&self, block: &BlockAddress) -> Result<Vec<u8>>;
+    /// Checks that `bytes` are the chunk `id` (keyed hash), class `Corrupt` if not. What leaves the repository for good is checked:
+    /// restore, export and check do, a mount relies on the seal.
+    fn verify_chunk(&self, id: &ChunkId, bytes: &[u8]) -> Result<()>;
     /// The caches of this store.
     fn cache(&self) -> &BlockCache;
     /// False for a view that answers from memory only: what is not there is an error of class `Busy`.
@@ -34,6 +37,9 @@ impl<T: Blocks + ?Sized> Blocks for Arc<T> {
     }
     fn read_block(&self, block: &BlockAddress) -> Result<Vec<u8>> {
         (**self).read_block(block)
+    }
+    fn verify_chunk(&self, id: &ChunkId, bytes: &[u8]) -> Result<()> {
+        (**self).verify_chunk(id, bytes)
     }
     fn cache(&self) -> &BlockCache {
         (**self).cache()
@@ -52,6 +58,9 @@ impl Blocks for CachedOnly<'_> {
     }
     fn read_block(&self, _: &BlockAddress) -> Result<Vec<u8>> {
         Err(not_in_memory())
+    }
+    fn verify_chunk(&self, id: &ChunkId, bytes: &[u8]) -> Result<()> {
+        self.0.verify_chunk(id, bytes)
     }
     fn cache(&self) -> &BlockCache {
         self.0.cache()

@@ -47,6 +47,19 @@ impl MemoryBlocks {
         self.broken.store(true, Ordering::SeqCst);
     }
 
+    /// Changes one bit of a stored chunk.
+    pub(crate) fn damage(&self, id: &ChunkId) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let location = state.chunks[id];
+        state.blocks[location.block.number as usize][location.offset as usize] ^= 1;
+    }
+
+    /// Loses the place of a stored chunk.
+    pub(crate) fn lose(&self, id: &ChunkId) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.chunks.remove(id);
+    }
+
     pub(crate) fn put(&self, bytes: &[u8]) -> ChunkId {
         self.put_together(&[bytes])[0]
     }
@@ -169,6 +182,13 @@ impl Blocks for MemoryBlocks {
         }
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(state.blocks[block.number as usize].clone())
+    }
+
+    fn verify_chunk(&self, id: &ChunkId, bytes: &[u8]) -> Result<()> {
+        if blake3::hash(bytes).as_bytes() == id.as_bytes() {
+            return Ok(());
+        }
+        Err(Error::corrupt(format!("chunk {id} has other bytes")))
     }
 
     fn cache(&self) -> &BlockCache {
