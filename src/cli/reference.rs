@@ -1,0 +1,117 @@
+//! `REF[:PATH]`: which snapshot, and where in it.
+//!
+//! A name may have colons in it, and so may a path. The rule: the longest part before a colon (or the whole) that is a REF
+//! counts, the rest is the path. `db:web:etc/passwd` is `etc/passwd` in the snapshot `db:web` if there is one, else
+//! `web:etc/passwd` in `db`. A path may begin with a slash, which changes nothing: `db:/web:etc` never means `db:`.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use super::exit::{Done, Failure};
+use super::text;
+use crate::entry::EntryPath;
+use crate::error::{Class, Error};
+
+/// What a person typed, taken apart.
+#[derive(Clone, Debug)]
+pub(super) struct Place<S> {
+    /// The snapshot.
+    pub(super) snapshot: S,
+    /// The path, if one was given; the empty path is the root.
+    pub(super) path: Option<EntryPath>,
+}
+
+/// Takes `typed` apart with `resolve`, which finds a snapshot by its REF. Paths may be any bytes.
+pub(super) fn parse<S>(
+    typed: &OsStr,
+    mut resolve: impl FnMut(&str) -> Result<S, Error>,
+) -> Done<Place<S>> {
+    let bytes = typed.as_bytes();
+    if bytes.is_empty() {
+        return Err(Failure::usage("an empty REF").hint("'latest' is the newest snapshot"));
+    }
+    let cuts = bytes
+        .iter()
+        .enumerate()
+        .rev()
+        .filter(|(_, byte)| **byte == b':');
+    let mut shortest = None;
+    for end in std::iter::once(bytes.len()).chain(cuts.map(|(at, _)| at)) {
+        let Some(reference) = bytes
+            .get(..end)
+            .and_then(|part| std::str::from_utf8(part).ok())
+        else {
+            continue;
+        };
+        if reference.is_empty() {
+            continue;
+        }
+        match resolve(reference) {
+            Ok(snapshot) => {
+                let path = bytes.get(end + 1..).map(path).transpose()?;
+                return Ok(Place { snapshot, path });
+            }
+            Err(error) if error.class() == Class::NotFound => shortest = Some(error),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let hint = if bytes.starts_with(b":") {
+        "write 'latest:PATH' for the newest snapshot"
+    } else {
+        "'repo snapshots' lists what there is; a REF is an id, a name, the first digits of an id, or 'latest'"
+    };
+    let nothing = || Error::invalid(format!("'{}' names no snapshot", text::name(bytes)));
+    Err(Failure::from(shortest.unwrap_or_else(nothing)).hint(hint))
+}
+
+/// A path inside a snapshot as a person types it.
+pub(super) fn path(bytes: &[u8]) -> Done<EntryPath> {
+    EntryPath::parse(bytes).map_err(|error| {
+        Failure::usage(format!(
+            "'{}' is no path inside a snapshot: {error}",
+            text::name(bytes)
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Option<(String, Option<String>)> {
+        let resolve = |reference: &str| match reference {
+            "db" | "db:web" | "latest" => Ok(reference.to_owned()),
+            "dup" => Err(Error::invalid("ambiguous")),
+            _ => Err(Error::new(Class::NotFound, format!("no '{reference}'"))),
+        };
+        let place = parse(text.as_ref(), resolve).ok()?;
+        Some((place.snapshot, place.path.map(|path| path.to_string())))
+    }
+
+    fn some(snapshot: &str, path: Option<&str>) -> Option<(String, Option<String>)> {
+        Some((snapshot.to_owned(), path.map(ToOwned::to_owned)))
+    }
+
+    #[test]
+    fn the_longest_reference_counts() {
+        assert_eq!(parsed("db"), some("db", None));
+        assert_eq!(parsed("db:web"), some("db:web", None));
+        assert_eq!(parsed("db:web:etc/x"), some("db:web", Some("etc/x")));
+        assert_eq!(parsed("db:/web:etc"), some("db", Some("web:etc")));
+        assert_eq!(parsed("db:a:b:c"), some("db", Some("a:b:c")));
+        assert_eq!(parsed("db:"), some("db", Some("")));
+        assert_eq!(parsed("latest:/a//b/"), some("latest", Some("a/b")));
+    }
+
+    #[test]
+    fn what_names_nothing_is_told_by_its_shortest_part() {
+        assert_eq!(parsed(":etc"), None);
+        assert_eq!(parsed("dup:etc"), None);
+        assert_eq!(parsed("db:../x"), None);
+        let resolve = |text: &str| -> Result<(), Error> {
+            Err(Error::new(Class::NotFound, format!("no '{text}'")))
+        };
+        let error = parse("a:b:c".as_ref(), resolve).unwrap_err();
+        assert_eq!(error.message().unwrap(), "no 'a'");
+    }
+}
