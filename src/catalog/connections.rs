@@ -1,0 +1,166 @@
+//! The connections of one open catalog: one writer, a few readers, and what SQLite's errors mean to callers.
+//!
+//! All connections are opened together, so that they all see the same file even if another process replaces the
+//! catalog later. Nobody holds a connection while calling back into other code, so waiting for one always ends.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+
+use crate::error::{Class, Error, Result};
+
+/// One writer, readers, and whether damage was seen.
+#[derive(Debug)]
+pub(super) struct Connections {
+    writer: Mutex<Connection>,
+    /// Empty for a catalog in memory, where the writer does both.
+    readers: Mutex<Vec<Connection>>,
+    returned: Condvar,
+    file: Option<PathBuf>,
+    damaged: AtomicBool,
+}
+
+impl Connections {
+    /// Around open connections; no readers and no file means that it is in memory.
+    pub(super) fn new(writer: Connection, readers: Vec<Connection>, file: Option<PathBuf>) -> Self {
+        Self {
+            writer: Mutex::new(writer),
+            readers: Mutex::new(readers),
+            returned: Condvar::new(),
+            file,
+            damaged: AtomicBool::new(false),
+        }
+    }
+
+    /// Runs `work` on a reader. It must not call back into the catalog.
+    pub(super) fn read<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        if self.file.is_none() {
+            return work(&self.writer()).map_err(|e| self.failed(&e));
+        }
+        let lease = self.lease();
+        let result = match &lease.connection {
+            Some(connection) => work(connection),
+            None => Err(rusqlite::Error::InvalidQuery),
+        };
+        result.map_err(|e| self.failed(&e))
+    }
+
+    /// Runs `work` in one write transaction, which is committed if it succeeds and undone if not.
+    pub(super) fn write<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        let mut writer = self.writer();
+        let run = || {
+            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = work(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        run().map_err(|e| self.failed(&e))
+    }
+
+    /// Whether an operation met damage. The next opening replaces the file.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
+    }
+
+    /// A row whose checksum is wrong, or that cannot be what it says.
+    pub(super) fn damaged_row(&self) -> Error {
+        if !self.damaged.swap(true, Ordering::Relaxed)
+            && let Some(file) = &self.file
+        {
+            super::open::retire(file);
+        }
+        self.damage()
+    }
+
+    fn damage(&self) -> Error {
+        Error::new(
+            Class::Io,
+            format!(
+                "the catalog {} was damaged and is dropped: run again, it will be rebuilt from the repository",
+                self.name()
+            ),
+        )
+    }
+
+    /// What an error of SQLite means. Damage is no [`Class::Corrupt`]: the repository is not hurt.
+    fn failed(&self, error: &rusqlite::Error) -> Error {
+        if is_damage(error) {
+            return self.damaged_row();
+        }
+        let class = match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Class::Busy,
+            Some(ErrorCode::DiskFull) => Class::Full,
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Class::Denied,
+            _ => Class::Io,
+        };
+        Error::new(class, format!("catalog {}: {error}", self.name()))
+    }
+
+    fn name(&self) -> String {
+        match &self.file {
+            Some(file) => file.display().to_string(),
+            None => "in memory".to_owned(),
+        }
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Connection> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lease(&self) -> Lease<'_> {
+        let readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut readers = self
+            .returned
+            .wait_while(readers, |readers| readers.is_empty())
+            .unwrap_or_else(PoisonError::into_inner);
+        Lease {
+            connection: readers.pop(),
+            of: self,
+        }
+    }
+}
+
+/// A reader that goes back when dropped, also by a panic.
+struct Lease<'a> {
+    connection: Option<Connection>,
+    of: &'a Connections,
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        let mut readers = self
+            .of
+            .readers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        readers.extend(self.connection.take());
+        self.of.returned.notify_one();
+    }
+}
+
+/// Whether an error says that the file is no sound catalog.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error as E;
+    match error {
+        E::SqliteFailure(cause, _) => matches!(
+            cause.code,
+            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::TypeMismatch
+        ),
+        // Tables or columns that are not as they were made.
+        E::FromSqlConversionFailure(..)
+        | E::IntegralValueOutOfRange(..)
+        | E::Utf8Error(..)
+        | E::InvalidColumnType(..)
+        | E::InvalidColumnIndex(_)
+        | E::SqlInputError { .. } => true,
+        _ => false,
+    }
+}

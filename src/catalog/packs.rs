@@ -1,0 +1,363 @@
+//! Packs and their blocks: one row per pack, its blocks in one value, and a bounded cache of decoded rows.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::{Connection, OptionalExtension, Transaction};
+
+use super::{Catalog, schema};
+use crate::error::Result;
+use crate::format::header::{Codec, ObjectKind};
+use crate::format::index::PackRecord;
+use crate::id::{ObjectId, PackId};
+
+/// Bytes of one block in the `blocks` value: codec u8, stored bytes u32, raw bytes u32.
+const BLOCK_BYTES: usize = 9;
+/// Bytes of the checksum at its end.
+const SUM_BYTES: usize = 8;
+/// How many blocks the cache holds at most: about 6 MiB.
+const CACHED_BLOCKS: usize = 1 << 18;
+/// How many packs are read at a time while listing.
+const PAGE: usize = 256;
+/// Chunks per write transaction: other processes wait for it, and its rows are in memory.
+const TRANSACTION_CHUNKS: usize = 1 << 18;
+
+/// A pack as the catalog knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackRow {
+    /// Its name.
+    pub id: PackId,
+    /// Data or meta.
+    pub kind: ObjectKind,
+    /// Its length as stored.
+    pub stored_bytes: u64,
+}
+
+/// A decoded row.
+#[derive(Debug)]
+pub(super) struct Pack {
+    pub(super) row: PackRow,
+    pub(super) blocks: Vec<Block>,
+}
+
+/// One block of a pack.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Block {
+    pub(super) offset: u64,
+    pub(super) stored_bytes: u32,
+    pub(super) raw_bytes: u32,
+    pub(super) codec: Codec,
+}
+
+/// Decoded rows by pack number; emptied when full, which is rare and cheap to fill again.
+#[derive(Debug, Default)]
+pub(super) struct PackCache(Mutex<Cached>);
+
+#[derive(Debug, Default)]
+struct Cached {
+    packs: HashMap<i64, Arc<Pack>>,
+    blocks: usize,
+}
+
+impl PackCache {
+    fn get(&self, no: i64) -> Option<Arc<Pack>> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .packs
+            .get(&no)
+            .cloned()
+    }
+
+    fn put(&self, no: i64, pack: &Arc<Pack>) {
+        let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if cached.blocks + pack.blocks.len() > CACHED_BLOCKS {
+            *cached = Cached::default();
+        }
+        cached.blocks += pack.blocks.len() + 1;
+        cached.packs.insert(no, pack.clone());
+    }
+}
+
+impl Catalog {
+    /// Takes in packs and their chunks. Packs that are known already stay as they are.
+    pub fn add_packs(&self, records: &[PackRecord]) -> Result<()> {
+        for group in grouped(records) {
+            self.connections
+                .write(|transaction| insert(transaction, group))?;
+        }
+        Ok(())
+    }
+
+    /// Takes in what an index object lists, and last that it was taken in.
+    pub fn add_index_object(&self, id: &ObjectId, records: &[PackRecord]) -> Result<()> {
+        self.add_packs(records)?;
+        self.connections.write(|transaction| {
+            let sql = "INSERT OR IGNORE INTO index_objects VALUES (?1)";
+            transaction
+                .prepare_cached(sql)?
+                .execute([&id.as_bytes()[..]])
+        })?;
+        Ok(())
+    }
+
+    /// Whether an index object was taken in.
+    pub fn has_index_object(&self, id: &ObjectId) -> Result<bool> {
+        self.connections.read(|connection| {
+            let sql = "SELECT 1 FROM index_objects WHERE id = ?1";
+            connection.prepare_cached(sql)?.exists([&id.as_bytes()[..]])
+        })
+    }
+
+    /// All index objects that were taken in.
+    pub fn index_objects(&self) -> Result<Vec<ObjectId>> {
+        self.ids("SELECT id FROM index_objects")
+    }
+
+    /// Forgets that index objects were taken in; their packs stay.
+    pub fn remove_index_objects(&self, ids: &[ObjectId]) -> Result<()> {
+        self.connections.write(|transaction| {
+            let mut delete =
+                transaction.prepare_cached("DELETE FROM index_objects WHERE id = ?1")?;
+            for id in ids {
+                delete.execute([&id.as_bytes()[..]])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Whether a pack is known.
+    pub fn has_pack(&self, id: &PackId) -> Result<bool> {
+        self.connections.read(|connection| {
+            let sql = "SELECT 1 FROM packs WHERE id = ?1";
+            connection.prepare_cached(sql)?.exists([&id.as_bytes()[..]])
+        })
+    }
+
+    /// Tells every pack, the oldest first. `each` may call the catalog.
+    pub fn packs(&self, mut each: impl FnMut(PackRow) -> Result<()>) -> Result<()> {
+        let mut after = 0;
+        loop {
+            let page = self.connections.read(|connection| {
+                let sql = "SELECT no, id, kind, stored_bytes FROM packs WHERE no > ?1 ORDER BY no LIMIT ?2";
+                let mut statement = connection.prepare_cached(sql)?;
+                let rows = statement.query_map((after, i64::try_from(PAGE).unwrap_or(1)), |row| {
+                    Ok((row.get(0)?, row.get::<_, Vec<u8>>(1)?, row.get(2)?, row.get(3)?))
+                })?;
+                rows.collect::<rusqlite::Result<Vec<(i64, _, i64, i64)>>>()
+            })?;
+            let count = page.len();
+            for (no, id, kind, stored_bytes) in page {
+                let row = pack_row(&id, kind, stored_bytes);
+                each(row.ok_or_else(|| self.connections.damaged_row())?)?;
+                after = no;
+            }
+            if count < PAGE {
+                return Ok(());
+            }
+        }
+    }
+
+    /// How many packs there are, and their stored bytes together.
+    pub fn pack_totals(&self) -> Result<(u64, u64)> {
+        let sql = "SELECT count(*), coalesce(sum(stored_bytes), 0) FROM packs";
+        let (count, bytes): (i64, i64) = self.connections.read(|connection| {
+            connection
+                .prepare_cached(sql)?
+                .query_one([], |row| Ok((row.get(0)?, row.get(1)?)))
+        })?;
+        Ok((count.unsigned_abs(), bytes.unsigned_abs()))
+    }
+
+    /// Forgets packs and the homes they gave to chunks, and counts up [`Catalog::removals`]. Reads through the whole
+    /// table of chunks: call it once with all of them.
+    pub fn remove_packs(&self, ids: &[PackId]) -> Result<()> {
+        self.connections.write(|transaction| {
+            transaction.execute_batch(
+                "CREATE TEMP TABLE IF NOT EXISTS removed (no INTEGER PRIMARY KEY); DELETE FROM removed;",
+            )?;
+            {
+                let mut mark = transaction
+                    .prepare_cached("INSERT INTO removed SELECT no FROM packs WHERE id = ?1")?;
+                for id in ids {
+                    mark.execute([&id.as_bytes()[..]])?;
+                }
+            }
+            transaction.execute_batch(
+                "DELETE FROM chunks WHERE pack_no IN (SELECT no FROM removed);
+                 DELETE FROM packs WHERE no IN (SELECT no FROM removed);
+                 DELETE FROM removed;
+                 UPDATE state SET value = value + 1 WHERE name = 'removals';",
+            )
+        })
+    }
+
+    /// Counts up whenever something known may have gone: who remembers answers of the catalog forgets them then.
+    pub fn removals(&self) -> Result<u64> {
+        let sql = "SELECT value FROM state WHERE name = 'removals'";
+        let count: i64 = self.connections.read(|connection| {
+            connection
+                .prepare_cached(sql)?
+                .query_one([], |row| row.get(0))
+        })?;
+        Ok(count.unsigned_abs())
+    }
+
+    /// Forgets everything derived, for a rebuild.
+    pub fn clear(&self) -> Result<()> {
+        self.connections
+            .write(|transaction| transaction.execute_batch(schema::CLEAR))
+    }
+
+    /// Whether an operation met damage. The file is dropped then, and the next opening makes a new one.
+    pub fn is_damaged(&self) -> bool {
+        self.connections.is_damaged()
+    }
+
+    /// The pack with this number, if it is still known.
+    pub(super) fn pack(&self, no: i64) -> Result<Option<Arc<Pack>>> {
+        if let Some(pack) = self.packs.get(no) {
+            return Ok(Some(pack));
+        }
+        let found = self.connections.read(|connection| {
+            let sql = "SELECT id, kind, stored_bytes, blocks FROM packs WHERE no = ?1";
+            let mut statement = connection.prepare_cached(sql)?;
+            statement
+                .query_row([no], |row| {
+                    Ok((
+                        row.get::<_, Vec<u8>>(0)?,
+                        row.get(1)?,
+                        row.get(2)?,
+                        row.get::<_, Vec<u8>>(3)?,
+                    ))
+                })
+                .optional()
+        })?;
+        let Some((id, kind, stored_bytes, blocks)) = found else {
+            return Ok(None);
+        };
+        let pack = pack_row(&id, kind, stored_bytes)
+            .and_then(|row| {
+                Some(Arc::new(Pack {
+                    row,
+                    blocks: decode_blocks(&row, &blocks)?,
+                }))
+            })
+            .ok_or_else(|| self.connections.damaged_row())?;
+        self.packs.put(no, &pack);
+        Ok(Some(pack))
+    }
+
+    /// All ids that a statement finds.
+    pub(super) fn ids(&self, sql: &str) -> Result<Vec<ObjectId>> {
+        let ids = self.connections.read(|connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map([], |row| row.get::<_, Vec<u8>>(0))?;
+            rows.collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        ids.iter()
+            .map(|id| ObjectId::from_slice(id).ok_or_else(|| self.connections.damaged_row()))
+            .collect()
+    }
+}
+
+/// Records in groups of few enough chunks for one transaction; at least one record each.
+fn grouped(records: &[PackRecord]) -> impl Iterator<Item = &[PackRecord]> {
+    let mut rest = records;
+    std::iter::from_fn(move || {
+        let mut chunks = 0;
+        let fit = rest.iter().take_while(|record| {
+            chunks += record.directory.chunk_count();
+            chunks <= TRANSACTION_CHUNKS
+        });
+        let count = fit.count().max(1).min(rest.len());
+        let (group, others) = rest.split_at(count);
+        rest = others;
+        (!group.is_empty()).then_some(group)
+    })
+}
+
+fn insert(transaction: &Transaction<'_>, records: &[PackRecord]) -> rusqlite::Result<()> {
+    let mut rows = Vec::new();
+    for record in records {
+        if let Some(no) = insert_pack(transaction, record)? {
+            super::chunks::collect(record, no, &mut rows);
+        }
+    }
+    super::chunks::insert(transaction, &mut rows)
+}
+
+/// Inserts the row of a pack; nothing if it is known.
+fn insert_pack(connection: &Connection, record: &PackRecord) -> rusqlite::Result<Option<i64>> {
+    let row = PackRow {
+        id: record.id,
+        kind: record.kind,
+        stored_bytes: record.stored_bytes,
+    };
+    let inserted = connection
+        .prepare_cached(
+            "INSERT OR IGNORE INTO packs (id, kind, stored_bytes, blocks) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute((
+            &row.id.as_bytes()[..],
+            row.kind as i64,
+            row.stored_bytes.cast_signed(),
+            encode_blocks(&row, record),
+        ))?;
+    Ok((inserted == 1).then(|| connection.last_insert_rowid()))
+}
+
+fn pack_row(id: &[u8], kind: i64, stored_bytes: i64) -> Option<PackRow> {
+    Some(PackRow {
+        id: ObjectId::from_slice(id)?,
+        kind: ObjectKind::from_u8(u8::try_from(kind).ok()?)?,
+        stored_bytes: u64::try_from(stored_bytes).ok()?,
+    })
+}
+
+/// All blocks of a pack side by side, then a checksum over the row.
+fn encode_blocks(row: &PackRow, record: &PackRecord) -> Vec<u8> {
+    let blocks = &record.directory.blocks;
+    let mut out = Vec::with_capacity(blocks.len() * BLOCK_BYTES + SUM_BYTES);
+    for block in blocks {
+        out.push(block.codec as u8);
+        out.extend_from_slice(&block.stored_bytes.to_le_bytes());
+        out.extend_from_slice(&block.raw_bytes.to_le_bytes());
+    }
+    let sum = sum(row, &out);
+    out.extend_from_slice(&sum);
+    out
+}
+
+/// The blocks in a value; nothing if a bit of the row is not what it was.
+fn decode_blocks(row: &PackRow, value: &[u8]) -> Option<Vec<Block>> {
+    let (blocks, stored_sum) = value.split_last_chunk::<SUM_BYTES>()?;
+    if sum(row, blocks) != *stored_sum {
+        return None;
+    }
+    let mut offset = crate::format::header::HEADER_BYTES as u64;
+    let decode = |bytes: &[u8]| {
+        let (codec, lengths) = bytes.split_first()?;
+        let (stored, raw) = lengths.split_first_chunk::<4>()?;
+        let block = Block {
+            offset,
+            stored_bytes: u32::from_le_bytes(*stored),
+            raw_bytes: u32::from_le_bytes(raw.try_into().ok()?),
+            codec: Codec::from_u8(*codec)?,
+        };
+        offset += u64::from(block.stored_bytes);
+        Some(block)
+    };
+    blocks.chunks(BLOCK_BYTES).map(decode).collect()
+}
+
+fn sum(row: &PackRow, blocks: &[u8]) -> [u8; SUM_BYTES] {
+    let mut hash = blake3::Hasher::new();
+    hash.update(row.id.as_bytes());
+    hash.update(&[row.kind as u8]);
+    hash.update(&row.stored_bytes.to_le_bytes());
+    hash.update(blocks);
+    let mut sum = [0; SUM_BYTES];
+    hash.finalize_xof().fill(&mut sum);
+    sum
+}
