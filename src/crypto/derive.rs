@@ -18,7 +18,8 @@ pub(super) const SLOT_PASSPHRASE: Context = Context("repo 2026 slot passphrase v
 pub(super) const SLOT_KEY_FILE: Context = Context("repo 2026 slot key file v1");
 pub(super) const SLOT_WRAP: Context = Context("repo 2026 slot wrap v1");
 pub(super) const SLOT_COMMITMENT: Context = Context("repo 2026 slot commitment v1");
-pub(super) const SLOT_TAG: Context = Context("repo 2026 slot tag v1");
+pub(super) const SLOT_VOUCHER: Context = Context("repo 2026 slot voucher v1");
+pub(super) const SLOT_VOUCHED: Context = Context("repo 2026 slot vouched v1");
 pub(super) const GEAR_TABLE: Context = Context("repo 2026 gear table v1");
 pub(super) const CATALOG_KEY: Context = Context("repo 2026 catalog key v1");
 

@@ -5,7 +5,7 @@
 //! pair made for the seal is gone at once, so not even the writer's host can read its packs after the session.
 
 use super::wrap::{self, WrapKey};
-use super::{CryptoError, Secret32, derive};
+use super::{CryptoError, Epoch, IndexKey, Keyring, Secret32, derive};
 use crate::format::header::KeySource;
 use crate::id::RepositoryId;
 
@@ -101,71 +101,49 @@ impl EpochSecret {
 }
 
 impl SessionSecret {
-    /// A new secret, sealed to `epoch`.
-    pub fn generate(
-        repository: RepositoryId,
-        number: u32,
-        epoch: EpochPublic,
-    ) -> Result<Self, CryptoError> {
-        Self::with(
-            repository,
-            (number, epoch),
-            Secret32::generate()?,
-            &Secret32::generate()?,
-        )
+    /// A new secret, sealed to the newest epoch of `keyring`.
+    pub fn generate(repository: RepositoryId, keyring: &Keyring) -> Result<Self, CryptoError> {
+        let (secret, ephemeral) = (Secret32::generate()?, Secret32::generate()?);
+        Self::with(repository, keyring, secret, &ephemeral)
     }
 
     /// The deterministic part, apart so that golden bytes can be made of it.
     pub(super) fn with(
         repository: RepositoryId,
-        (number, epoch): (u32, EpochPublic),
+        keyring: &Keyring,
         secret: Secret32,
         ephemeral: &Secret32,
     ) -> Result<Self, CryptoError> {
-        let key = WrapKey::to(
-            epoch.as_bytes(),
-            ephemeral,
-            repository,
-            derive::SESSION_WRAP,
-        )?;
-        let mut sealed = [0; 48];
-        let (data, tag) = sealed.split_at_mut(32);
-        data.copy_from_slice(secret.expose());
-        tag.copy_from_slice(&key.seal(&number.to_le_bytes(), data)?);
-        let ephemeral = wrap::public(ephemeral);
-        Ok(Self {
-            secret,
-            sealed: SealedSession {
-                epoch: number,
-                ephemeral,
-                sealed,
-            },
-        })
+        let Epoch { number, public, .. } = keyring.newest_epoch();
+        // Bound to the index key too: who merely knows the public key cannot make a session.
+        let binding = [
+            repository.as_bytes().as_slice(),
+            keyring.index.secret().expose(),
+        ];
+        let key = WrapKey::to(public.as_bytes(), ephemeral, derive::SESSION_WRAP, &binding)?;
+        let sealed = SealedSession {
+            epoch: *number,
+            ephemeral: wrap::public(ephemeral),
+            sealed: key.seal_secret(&number.to_le_bytes(), &secret)?,
+        };
+        Ok(Self { secret, sealed })
     }
 
     /// The secret in a seal, for a holder of the epoch's private key.
     pub(super) fn unseal(
         repository: RepositoryId,
+        index: &IndexKey,
         epoch: &EpochSecret,
         sealed: &SealedSession,
     ) -> Result<Secret32, CryptoError> {
-        const WHAT: &str = "the session secret in the header";
+        let binding = [repository.as_bytes().as_slice(), index.secret().expose()];
         let key = WrapKey::from(
             &sealed.ephemeral,
             epoch.secret(),
-            repository,
             derive::SESSION_WRAP,
+            &binding,
         )?;
-        let (data, tag) = sealed
-            .sealed
-            .split_first_chunk::<32>()
-            .ok_or(CryptoError::Truncated(WHAT))?;
-        let tag = tag.try_into().map_err(|_| CryptoError::Truncated(WHAT))?;
-        let mut secret = *data;
-        if key.open(&sealed.epoch.to_le_bytes(), &mut secret, tag) {
-            Ok(Secret32::take_from(&mut secret))
-        } else {
-            Err(CryptoError::Forged(WHAT))
-        }
+        key.open_secret(&sealed.epoch.to_le_bytes(), &sealed.sealed)
+            .ok_or(CryptoError::Forged("the session secret in the header"))
     }
 }

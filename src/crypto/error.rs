@@ -22,9 +22,14 @@ pub enum CryptoError {
         /// What about it.
         why: &'static str,
     },
-    /// The header of an object cannot be decoded.
-    #[error("the object's header: {0}")]
-    Header(#[from] DecodeError),
+    /// The named structure cannot be decoded.
+    #[error("{what} is malformed: {error}")]
+    Decode {
+        /// The structure.
+        what: &'static str,
+        /// What about it, and where.
+        error: DecodeError,
+    },
     /// A version, kind or suite that this program does not know.
     #[error("{what} {found} is not known to this version of the program")]
     Unsupported {
@@ -95,7 +100,7 @@ impl CryptoError {
         match self {
             Self::NoRandomness => Class::Io,
             Self::Truncated(_)
-            | Self::Header(_)
+            | Self::Decode { .. }
             | Self::Malformed { .. }
             | Self::OtherKey
             | Self::NotAuthentic { .. }

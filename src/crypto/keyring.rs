@@ -8,8 +8,9 @@
 
 use super::{
     ChunkerKey, CryptoError, EpochPublic, EpochSecret, IdKey, IndexKey, Secret32, SlotsKey,
-    secret_buffer, take,
+    secret_buffer,
 };
+use crate::format::{Cursor, DecodeError};
 use zeroize::Zeroizing;
 
 /// What a keyring's holder can do.
@@ -208,8 +209,8 @@ impl Keyring {
         if bytes.len() > MAX_KEYRING_BYTES {
             return Err(malformed("it is too long"));
         }
-        let mut rest = bytes;
-        let [version] = *take(&mut rest, WHAT)?;
+        let mut cursor = Cursor::new(bytes);
+        let version = cursor.byte("version").map_err(decode)?;
         if version != VERSION {
             return Err(CryptoError::Unsupported {
                 what: "keyring version",
@@ -217,14 +218,10 @@ impl Keyring {
             });
         }
         let mut fields = Fields::default();
-        while !rest.is_empty() {
-            let [number, low, high] = *take(&mut rest, WHAT)?;
+        while !cursor.is_empty() {
+            let [number, low, high] = cursor.array("field").map_err(decode)?;
             let length = usize::from(u16::from_le_bytes([low, high]));
-            let (value, tail) = rest
-                .split_at_checked(length)
-                .ok_or(CryptoError::Truncated(WHAT))?;
-            rest = tail;
-            fields.add(number, value)?;
+            fields.add(number, cursor.take(length, "field").map_err(decode)?)?;
         }
         fields.finish()
     }
@@ -254,15 +251,18 @@ impl Fields {
         Ok(())
     }
 
-    fn add_epoch(&mut self, field: u8, mut value: &[u8]) -> Result<(), CryptoError> {
-        let number = u32::from_le_bytes(*take(&mut value, WHAT)?);
+    fn add_epoch(&mut self, field: u8, value: &[u8]) -> Result<(), CryptoError> {
+        let (number, key) = value
+            .split_first_chunk()
+            .ok_or(malformed("an epoch has the wrong length"))?;
+        let number = u32::from_le_bytes(*number);
         if self.epochs.len() >= MAX_EPOCHS {
             return Err(malformed("it has too many epochs"));
         }
         if self.epochs.last().is_some_and(|last| last.number >= number) || number == 0 {
             return Err(malformed("its epochs are out of order"));
         }
-        let key = secret(value)?;
+        let key = secret(key)?;
         self.epochs.push(if field == EPOCH_PUBLIC {
             Epoch {
                 number,
@@ -307,6 +307,10 @@ impl Fields {
             unknown: self.unknown,
         })
     }
+}
+
+fn decode(error: DecodeError) -> CryptoError {
+    CryptoError::Decode { what: WHAT, error }
 }
 
 fn malformed(why: &'static str) -> CryptoError {

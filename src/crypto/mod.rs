@@ -38,6 +38,9 @@ pub use keyring::{Epoch, Keyring, Role};
 pub use keys::{CatalogKey, ChunkerKey, IdKey, IndexKey, SlotsKey};
 pub use secret::Secret32;
 
+#[cfg(test)]
+mod tests;
+
 use zeroize::Zeroizing;
 
 /// Random bytes from the operating system, the only source of randomness there is.
@@ -50,18 +53,6 @@ fn random<const N: usize>() -> Result<[u8; N], CryptoError> {
 /// A random identifier for a new repository.
 pub fn new_repository_id() -> Result<crate::id::RepositoryId, CryptoError> {
     Ok(crate::id::RepositoryId::new(random()?))
-}
-
-/// Splits the first `N` bytes off `bytes`.
-fn take<'a, const N: usize>(
-    bytes: &mut &'a [u8],
-    what: &'static str,
-) -> Result<&'a [u8; N], CryptoError> {
-    let (head, tail) = bytes
-        .split_first_chunk::<N>()
-        .ok_or(CryptoError::Truncated(what))?;
-    *bytes = tail;
-    Ok(head)
 }
 
 /// A growing buffer of secret bytes must never be moved by its allocator: reserve everything first.

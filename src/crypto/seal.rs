@@ -98,8 +98,7 @@ impl WriterKeys {
         suite: Suite,
         keyring: &Keyring,
     ) -> Result<Self, CryptoError> {
-        let epoch = keyring.newest_epoch();
-        let session = SessionSecret::generate(repository, epoch.number, epoch.public)?;
+        let session = SessionSecret::generate(repository, keyring)?;
         Ok(Self {
             repository,
             suite,
@@ -243,7 +242,9 @@ impl ObjectKeys {
             .iter()
             .find(|(number, _)| *number == sealed.epoch);
         let secret = match epoch {
-            Some((_, Some(key))) => SessionSecret::unseal(self.repository, key, &sealed)?,
+            Some((_, Some(key))) => {
+                SessionSecret::unseal(self.repository, &self.index, key, &sealed)?
+            }
             Some((_, None)) => return Err(CryptoError::RoleIngest("read them")),
             None if self.epochs.iter().all(|(_, key)| key.is_none()) => {
                 return Err(CryptoError::RoleIngest("read them"));
@@ -271,7 +272,7 @@ impl ObjectOpener {
     /// An opener for the object that starts with these bytes, if `keys` can open it and it was sealed
     /// with exactly the key that they lead to.
     pub fn new(header: &[u8; HEADER_BYTES], keys: &ObjectKeys) -> Result<Self, CryptoError> {
-        let decoded = Header::decode(header)?;
+        let decoded = decode(header)?;
         let secret = keys.secret(&decoded)?;
         let key = object_key(&secret, keys.repository, header);
         if !derive::same(&commitment(&key, header), &decoded.commitment) {
@@ -286,7 +287,7 @@ impl ObjectOpener {
 
     /// An opener for the directory of the pack that starts with these bytes; needs no private key.
     pub fn directory(header: &[u8; HEADER_BYTES], keys: &ObjectKeys) -> Result<Self, CryptoError> {
-        let decoded = Header::decode(header)?;
+        let decoded = decode(header)?;
         let key = directory_key(&keys.index, keys.repository, header);
         let frames = Frames::new(&decoded, keys.repository, &key);
         Ok(Self {
@@ -390,6 +391,13 @@ fn join(out: &mut [u8], parts: &[&[u8]]) {
     for (place, byte) in out.iter_mut().zip(parts.iter().copied().flatten()) {
         *place = *byte;
     }
+}
+
+fn decode(header: &[u8; HEADER_BYTES]) -> Result<Header, CryptoError> {
+    Header::decode(header).map_err(|error| CryptoError::Decode {
+        what: "the header",
+        error,
+    })
 }
 
 /// Everything in the header but the commitment.
