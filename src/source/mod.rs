@@ -6,6 +6,7 @@
 //! stream does not deduplicate.
 
 pub mod detect;
+pub mod identity;
 pub mod peel;
 pub mod tar;
 mod window;

@@ -61,6 +61,11 @@ impl Header {
         }
     }
 
+    /// Makes it that of a regular file.
+    pub(super) fn make_file(&mut self) {
+        self.block[156] = b'0';
+    }
+
     /// The size field: bytes of content that follow (if the type has content at all).
     pub(super) fn size(&self) -> Option<u64> {
         number::parse_unsigned(&self.block[124..136])
