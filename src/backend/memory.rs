@@ -31,6 +31,7 @@ impl Memory {
 
     /// A copy of the store as it is now: what a crash at this moment would leave.
     #[doc(hidden)]
+    #[must_use]
     pub fn image(&self) -> Self {
         Self {
             objects: Mutex::new(self.objects().clone()),

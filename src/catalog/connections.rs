@@ -3,12 +3,12 @@
 //! All connections are opened together, so that they all see the same file even if another process replaces the
 //! catalog later. Nobody holds a connection while calling back into other code, so waiting for one always ends.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
+use super::open::OpenFile;
 use crate::error::{Class, Error, Result};
 
 /// One writer, readers, and whether damage was seen.
@@ -18,13 +18,17 @@ pub(super) struct Connections {
     /// Empty for a catalog in memory, where the writer does both.
     readers: Mutex<Vec<Connection>>,
     returned: Condvar,
-    file: Option<PathBuf>,
+    file: Option<OpenFile>,
     damaged: AtomicBool,
 }
 
 impl Connections {
     /// Around open connections; no readers and no file means that it is in memory.
-    pub(super) fn new(writer: Connection, readers: Vec<Connection>, file: Option<PathBuf>) -> Self {
+    pub(super) fn new(
+        writer: Connection,
+        readers: Vec<Connection>,
+        file: Option<OpenFile>,
+    ) -> Self {
         Self {
             writer: Mutex::new(writer),
             readers: Mutex::new(readers),
@@ -75,7 +79,7 @@ impl Connections {
         if !self.damaged.swap(true, Ordering::Relaxed)
             && let Some(file) = &self.file
         {
-            super::open::retire(file);
+            file.retire();
         }
         self.damage()
     }
@@ -106,7 +110,7 @@ impl Connections {
 
     fn name(&self) -> String {
         match &self.file {
-            Some(file) => file.display().to_string(),
+            Some(file) => file.path().display().to_string(),
             None => "in memory".to_owned(),
         }
     }

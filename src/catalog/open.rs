@@ -5,7 +5,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -154,7 +154,8 @@ fn connect(path: &Path, repository: RepositoryId) -> Result<Connections, Unfit> 
     let readers = (0..READERS)
         .map(|_| connection(path, READER_CACHE_KIB))
         .collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(Connections::new(writer, readers, Some(path.to_owned())))
+    let file = OpenFile::at(path).map_err(|e| Unfit::Failure(Failure::Unusable(e.to_string())))?;
+    Ok(Connections::new(writer, readers, Some(file)))
 }
 
 fn connection(path: &Path, cache_kib: i64) -> rusqlite::Result<Connection> {
@@ -231,11 +232,40 @@ fn lock(path: &Path) -> Result<File, Failure> {
     )))
 }
 
-/// Drops a catalog in which damage was met, so that the next opening makes a new one. What fails here is met again there.
-pub(super) fn retire(path: &Path) {
-    if let Ok(_lock) = lock(path) {
-        drop(remove(path));
+/// A catalog's file as it was opened: another process may put a new one in its place.
+#[derive(Debug)]
+pub(super) struct OpenFile {
+    path: PathBuf,
+    device_and_inode: (u64, u64),
+}
+
+impl OpenFile {
+    fn at(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            device_and_inode: device_and_inode(path)?,
+        })
     }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Drops the file, in which damage was met, so that the next opening makes a new one; unless that was done already.
+    /// What fails here is met again there.
+    pub(super) fn retire(&self) {
+        let Ok(_lock) = lock(&self.path) else {
+            return;
+        };
+        if device_and_inode(&self.path).is_ok_and(|now| now == self.device_and_inode) {
+            drop(remove(&self.path));
+        }
+    }
+}
+
+fn device_and_inode(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = fs::metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
 }
 
 fn remove(path: &Path) -> io::Result<()> {

@@ -125,6 +125,15 @@ impl Handles {
         handle
     }
 
+    /// Closes the handles of files that were removed since, by whichever process: they keep the space of whole packs.
+    pub(super) fn forget_removed(&self) {
+        use std::os::unix::fs::MetadataExt;
+        let is_there = |file: &File| file.metadata().is_ok_and(|metadata| metadata.nlink() > 0);
+        self.state()
+            .open
+            .retain(|_, (handle, _)| is_there(&handle.file));
+    }
+
     /// Closes the handle of `key`.
     pub(super) fn forget(&self, key: &Key) {
         self.state().open.remove(key);

@@ -51,6 +51,29 @@ impl Local {
         self.root.join(key.to_string())
     }
 
+    /// A directory that has other uses does not become a repository.
+    fn refuse_other_files(&self) -> Result<()> {
+        let failed = |e| path_error("list", &self.root, e);
+        for entry in fs::read_dir(&self.root).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let ours = Area::ALL.iter().any(|area| name == area.name())
+                || name
+                    .to_string_lossy()
+                    .starts_with(super::key::TEMPORARY_PREFIX);
+            if !ours && !HARMLESS.iter().any(|harmless| name == *harmless) {
+                return Err(Error::new(
+                    Class::Refused,
+                    format!(
+                        "{} holds other files ('{}'): choose an empty or a new directory",
+                        self.root.display(),
+                        name.display()
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn open(&self, key: &Key) -> Result<handles::Handle> {
         handles::open(&self.path(key)).map_err(|e| self.error("read", key, e))
     }
@@ -105,19 +128,8 @@ impl Backend for Local {
     fn prepare(&self) -> Result<()> {
         let failed = |e| path_error("create", &self.root, e);
         write::create_directories(&self.root).map_err(failed)?;
-        for entry in fs::read_dir(&self.root).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
-            let ours = Area::ALL.iter().any(|area| name == area.name());
-            if !ours && !HARMLESS.iter().any(|harmless| name == *harmless) {
-                return Err(Error::new(
-                    Class::Refused,
-                    format!(
-                        "{} holds other files ('{}'): choose an empty or a new directory",
-                        self.root.display(),
-                        name.display()
-                    ),
-                ));
-            }
+        if !self.exists(&Key::config())? {
+            self.refuse_other_files()?;
         }
         for area in Area::ALL.into_iter().filter(|area| *area != Area::Config) {
             self.written
@@ -176,6 +188,8 @@ impl Backend for Local {
     }
 
     fn list(&self, area: Area, each: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        // Whoever lists wants to know what changed; a good moment to let go of what was pruned.
+        self.handles.forget_removed();
         list::list(&self.root, area, each)
     }
 
