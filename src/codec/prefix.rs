@@ -93,9 +93,11 @@ impl Partial {
             let target = up_to.next_multiple_of(STEP).min(raw_len);
             self.raw.reserve_exact(target - self.raw.len());
             let before = (self.raw.len(), self.consumed);
-            self.step(target)?;
-            let stuck = before == (self.raw.len(), self.consumed);
-            if self.raw.len() < up_to && (self.ended || stuck) {
+            // Behind the end of its frame zstd would start with a next one; a block is one frame.
+            if !self.ended {
+                self.step(target)?;
+            }
+            if before == (self.raw.len(), self.consumed) {
                 return Err(CodecError::Length {
                     expected: raw_len,
                     found: self.raw.len(),

@@ -14,7 +14,7 @@ fn keys_do_not_print() {
     );
     assert!(shown.contains("<key>"));
     for key in private_parts(&keyring) {
-        let digits: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digits = crate::id::to_hex(&key);
         assert!(!shown.contains(&digits));
         assert!(!shown.contains(&format!("{key:?}")));
     }
