@@ -38,14 +38,12 @@ impl Purpose {
 
 /// A planned file.
 pub(super) struct FilePlan {
-    /// Which selection it belongs to.
+    /// Position of its root.
     pub(super) root: usize,
     pub(super) path: EntryPath,
     pub(super) meta: Meta,
     pub(super) content: Content,
     pub(super) purpose: Purpose,
-    /// Hard-link group, 0 for none.
-    pub(super) link_group: u64,
     /// Runs that are planned and not yet accounted for, and one for the planner while it may add more.
     outstanding: AtomicUsize,
     state: Mutex<State>,
@@ -79,7 +77,6 @@ impl FilePlan {
         meta: Meta,
         content: Content,
         purpose: Purpose,
-        link_group: u64,
     ) -> Self {
         Self {
             root,
@@ -87,7 +84,6 @@ impl FilePlan {
             meta,
             content,
             purpose,
-            link_group,
             outstanding: AtomicUsize::new(1),
             state: Mutex::new(State::Waiting),
         }

@@ -6,6 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::entry::EntryPath;
 use crate::error::{Class, Error, Result};
+use crate::format::content::total_data;
+use crate::format::tree::{Body, Node};
 use crate::id::SnapshotId;
 use crate::progress::Monitor;
 
@@ -93,22 +95,39 @@ pub struct RestoreSummary {
 }
 
 impl RestoreSummary {
-    /// Counts a planned step.
-    pub(super) fn count(&mut self, step: &Step<'_>, data_bytes: u64) {
-        match step.action {
+    /// Counts a planned step and tells of it.
+    pub(super) fn step(
+        &mut self,
+        action: Action,
+        path: &EntryPath,
+        kind: &'static str,
+        node: &Node,
+        each: &mut dyn FnMut(&Step<'_>),
+    ) {
+        let (bytes, data_bytes) = match &node.body {
+            Body::File { size, content } if kind == "file" => (*size, total_data(content)),
+            _ => (0, 0),
+        };
+        match action {
             Action::Keep => self.kept += 1,
             Action::LeaveOut => {}
-            Action::Refresh if step.kind != "directory" => self.kept += 1,
-            _ => match step.kind {
+            Action::Refresh if kind != "directory" => self.kept += 1,
+            _ => match kind {
                 "file" => {
                     self.files += 1;
-                    self.bytes += step.bytes;
+                    self.bytes += bytes;
                     self.data_bytes += data_bytes;
                 }
                 "directory" => self.directories += 1,
                 _ => self.others += 1,
             },
         }
+        each(&Step {
+            action,
+            path,
+            kind,
+            bytes,
+        });
     }
 }
 
@@ -140,8 +159,9 @@ impl<'a> Report<'a> {
 
     /// An entry is lost; the rest goes on.
     pub(super) fn lose(&self, snapshot: SnapshotId, path: EntryPath, error: Error) {
-        self.monitor
-            .warn(&format!("'{path}' is damaged in the repository and left out: {error}"));
+        self.monitor.warn(&format!(
+            "'{path}' is damaged in the repository and left out: {error}"
+        ));
         self.lost.fetch_add(1, Ordering::Relaxed);
         let mut losses = lock(&self.losses);
         if losses.len() < MAX_LOSSES {
@@ -156,6 +176,11 @@ impl<'a> Report<'a> {
     /// Nothing can go on; the first reason counts.
     pub(super) fn stop(&self, error: Error) {
         lock(&self.fatal).get_or_insert(error);
+        self.halt();
+    }
+
+    /// What is still to be done is no longer wanted.
+    pub(super) fn halt(&self) {
         self.stopped.store(true, Ordering::Release);
     }
 
@@ -177,7 +202,10 @@ impl<'a> Report<'a> {
     /// Moves the losses into a summary.
     pub(super) fn settle(self, summary: &mut RestoreSummary) {
         summary.lost = self.lost.into_inner();
-        summary.losses = self.losses.into_inner().unwrap_or_else(PoisonError::into_inner);
+        summary.losses = self
+            .losses
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
         summary.verified = self.verified.into_inner();
     }
 }

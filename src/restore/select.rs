@@ -85,7 +85,7 @@ fn matches(patterns: Option<&Gitignore>, path: &[u8], directory: bool) -> bool {
 
 /// The top of one selection.
 pub(super) struct Root {
-    /// Which selection it is.
+    /// Its position among the roots.
     pub(super) number: usize,
     pub(super) id: SnapshotId,
     pub(super) node: Node,
@@ -109,7 +109,7 @@ impl Root {
 /// Looks up what was selected and checks that no two selections want the same place.
 pub(super) fn roots(blocks: &dyn Blocks, selections: &[Selection]) -> Result<Vec<Root>> {
     let mut roots: Vec<Root> = Vec::new();
-    for (number, selection) in selections.iter().enumerate() {
+    for selection in selections {
         let name = || format!("'{}' in snapshot {}", selection.path, selection.id.short());
         let node = find_path(blocks, &selection.snapshot.root, &selection.path)?
             .ok_or_else(|| Error::new(Class::NotFound, format!("{} does not exist", name())))?;
@@ -123,7 +123,10 @@ pub(super) fn roots(blocks: &dyn Blocks, selections: &[Selection]) -> Result<Vec
             EntryPath::parse(selection.path.name())
                 .map_err(|e| Error::caused(Class::Invalid, name(), e))?
         };
-        if let Some(other) = roots.iter().find(|r| r.to == to || r.to.is_root() || to.is_root()) {
+        if let Some(other) = roots
+            .iter()
+            .find(|r| r.to == to || r.to.is_root() || to.is_root())
+        {
             return Err(Error::invalid(format!(
                 "{} and '{}' in snapshot {} would be restored to the same place: restore them one by one",
                 name(),
@@ -132,7 +135,7 @@ pub(super) fn roots(blocks: &dyn Blocks, selections: &[Selection]) -> Result<Vec
             )));
         }
         roots.push(Root {
-            number,
+            number: 0,
             id: selection.id,
             node,
             from: selection.path.clone(),
@@ -141,16 +144,14 @@ pub(super) fn roots(blocks: &dyn Blocks, selections: &[Selection]) -> Result<Vec
     }
     // In the order of the target, as one walk over all of it would be.
     roots.sort_by(|a, b| a.to.cmp(&b.to));
+    for (number, root) in roots.iter_mut().enumerate() {
+        root.number = number;
+    }
     Ok(roots)
 }
 
-/// One thing that passed.
-pub(super) enum Pick {
-    /// An entry.
-    Entry(EntryPath, Node),
-    /// A directory that could not be read (further), and why.
-    Damaged(EntryPath, Error),
-}
+/// An entry that passed, or a directory that could not be read (further) and why.
+pub(super) type Pick = Result<(EntryPath, Node), (EntryPath, Error)>;
 
 /// Goes over one selection.
 pub(super) struct Picks<'a> {
@@ -190,8 +191,16 @@ impl<'a> Picks<'a> {
             }
             return;
         }
-        while self.held.pop_if(|(held, _)| !path.is_within(held)).is_some() {}
-        if self.included.as_ref().is_some_and(|dir| !path.is_within(dir)) {
+        while self
+            .held
+            .pop_if(|(held, _)| !path.is_within(held))
+            .is_some()
+        {}
+        if self
+            .included
+            .as_ref()
+            .is_some_and(|dir| !path.is_within(dir))
+        {
             self.included = None;
         }
         if self.included.is_none() && !self.filter.includes(relative, directory) {
@@ -203,9 +212,8 @@ impl<'a> Picks<'a> {
         if directory && self.included.is_none() {
             self.included = Some(path.clone());
         }
-        self.ready
-            .extend(self.held.drain(..).map(|(path, node)| Pick::Entry(path, node)));
-        self.ready.push_back(Pick::Entry(path, node));
+        self.ready.extend(self.held.drain(..).map(Ok));
+        self.ready.push_back(Ok((path, node)));
     }
 }
 
@@ -214,7 +222,7 @@ impl Iterator for Picks<'_> {
 
     fn next(&mut self) -> Option<Pick> {
         if std::mem::take(&mut self.first) {
-            return Some(Pick::Entry(self.root.to.clone(), self.root.node.clone()));
+            return Some(Ok((self.root.to.clone(), self.root.node.clone())));
         }
         loop {
             if let Some(pick) = self.ready.pop_front() {
@@ -222,7 +230,7 @@ impl Iterator for Picks<'_> {
             }
             match self.walk.next()? {
                 Ok((path, node)) => self.pass(path, node),
-                Err((path, error)) => return Some(Pick::Damaged(path, error)),
+                Err(damaged) => return Some(Err(damaged)),
             }
         }
     }

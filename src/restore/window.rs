@@ -37,7 +37,6 @@ pub(super) struct LinkPlan {
     pub(super) path: EntryPath,
     pub(super) meta: Meta,
     pub(super) to: EntryPath,
-    pub(super) group: u64,
     pub(super) replace: bool,
 }
 
@@ -129,12 +128,20 @@ impl Window {
             }
         }
         let whole = std::mem::take(&mut self.whole);
-        jobs.extend(whole.chunks(JOB_PIECES / 4).map(|files| Job::Whole(files.to_vec())));
+        jobs.extend(
+            whole
+                .chunks(JOB_PIECES / 4)
+                .map(|files| Job::Whole(files.to_vec())),
+        );
         jobs
     }
 
     fn count(&mut self, path: &EntryPath, meta: &Meta) {
-        let xattrs: usize = meta.xattrs.iter().map(|x| x.name.len() + x.value.len()).sum();
+        let xattrs: usize = meta
+            .xattrs
+            .iter()
+            .map(|x| x.name.len() + x.value.len())
+            .sum();
         self.bytes += path.as_bytes().len() + xattrs + 256;
     }
 }
