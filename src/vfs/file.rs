@@ -1,0 +1,222 @@
+//! Reading files: at any offset from the block cache, with sequential readers recognised and read ahead for.
+//!
+//! There are no handles: the kernel is told that files need no opening. What is known of a file (its extents, where the last
+//! read ended) is kept by inode number in a small cache, so two readers of one file share their read-ahead and a
+//! file that was not read for a while costs nothing.
+
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::pool::Pool;
+use crate::budget::Budget;
+use crate::error::Result;
+use crate::format::content::Item;
+use crate::repository::block_cache::{Blocks, ChunkBytes};
+use crate::repository::content::{self, Content};
+
+/// A read that begins within this distance of where the last one ended continues it: the kernel sends the
+/// parts of its own read-ahead at once, and they arrive in any order.
+const NEAR_BYTES: u64 = 2 << 20;
+/// How far ahead of a sequential reader blocks are fetched, at most.
+const AHEAD_BYTES: u64 = 8 << 20;
+/// Read-ahead in flight for all files together, in raw bytes of blocks.
+const AHEAD_BUDGET_BYTES: usize = 32 << 20;
+
+/// What is known of a file that is being read.
+#[derive(Debug)]
+pub(super) struct FileState {
+    content: Content,
+    /// Where the furthest sequential read ended.
+    end: AtomicU64,
+    /// How many bytes were read in sequence so far; read-ahead grows with it.
+    run: AtomicU64,
+    /// Up to where blocks were asked for ahead of time.
+    ahead: AtomicU64,
+}
+
+impl FileState {
+    pub(super) fn new(items: &[Item]) -> Self {
+        Self {
+            content: Content::new(items),
+            end: AtomicU64::new(0),
+            run: AtomicU64::new(0),
+            ahead: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn content(&self) -> &Content {
+        &self.content
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.content.memory_bytes()
+    }
+
+    /// Notes a read; returns the range to read ahead, if the reader is sequential. Races only lose a hint.
+    fn note(&self, offset: u64, len: u64) -> Option<(u64, u64)> {
+        let (end, new_end) = (self.end.load(Ordering::Relaxed), offset + len);
+        if offset.abs_diff(end) > NEAR_BYTES {
+            self.end.store(new_end, Ordering::Relaxed);
+            self.run.store(len, Ordering::Relaxed);
+            self.ahead.store(new_end, Ordering::Relaxed);
+            return None;
+        }
+        self.end.fetch_max(new_end, Ordering::Relaxed);
+        let run = self.run.fetch_add(len, Ordering::Relaxed) + len;
+        // The first read of a file is at its start, too: only a second one makes a sequence.
+        if run <= len {
+            return None;
+        }
+        let from = self.ahead.load(Ordering::Relaxed).max(new_end);
+        let to = (new_end + (run * 2).min(AHEAD_BYTES)).min(self.content.len());
+        if from >= to {
+            return None;
+        }
+        self.ahead.store(to, Ordering::Relaxed);
+        Some((from, to))
+    }
+}
+
+/// Bytes of a file.
+#[derive(Debug)]
+pub enum FileBytes {
+    /// A range of one chunk, not copied.
+    Chunk {
+        /// The chunk.
+        bytes: ChunkBytes,
+        /// First byte of the range.
+        start: usize,
+        /// The byte after the last.
+        end: usize,
+    },
+    /// Bytes put together.
+    Owned(Vec<u8>),
+}
+
+impl Deref for FileBytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Chunk { bytes, start, end } => &bytes[*start..*end],
+            Self::Owned(bytes) => bytes,
+        }
+    }
+}
+
+/// Reads up to `len` bytes at `offset`; fewer only at the end of the file.
+pub(super) fn read(
+    blocks: &dyn Blocks,
+    file: &FileState,
+    offset: u64,
+    len: usize,
+) -> Result<FileBytes> {
+    let rest = file.content.len().saturating_sub(offset);
+    let len = usize::try_from(rest).unwrap_or(usize::MAX).min(len);
+    if len == 0 {
+        return Ok(FileBytes::Owned(Vec::new()));
+    }
+    if let Some(extent) = file.content.extent_at(blocks, offset)?
+        && let Item::Data { id, len: whole } = extent.item
+        && extent.end() >= offset + len as u64
+    {
+        let bytes = content::chunk(blocks, &id, whole)?;
+        let start = usize::try_from(offset - extent.start).unwrap_or(usize::MAX);
+        let end = start + len;
+        return Ok(FileBytes::Chunk { bytes, start, end });
+    }
+    let mut out = vec![0; len];
+    let filled = file.content.read_at(blocks, offset, &mut out)?;
+    out.truncate(filled);
+    Ok(FileBytes::Owned(out))
+}
+
+/// Reads ahead for sequential readers, within one budget.
+pub(super) struct ReadAhead {
+    blocks: Arc<dyn Blocks>,
+    pool: Arc<Pool>,
+    budget: Budget,
+}
+
+impl ReadAhead {
+    pub(super) fn new(blocks: Arc<dyn Blocks>, threads: usize) -> Result<Self> {
+        Ok(Self {
+            blocks,
+            pool: Arc::new(Pool::new("read-ahead", threads)?),
+            budget: Budget::new(AHEAD_BUDGET_BYTES),
+        })
+    }
+
+    /// Notes that `len` bytes at `offset` are being read, and fetches what comes next if that is a sequence.
+    pub(super) fn note(&self, file: &Arc<FileState>, offset: u64, len: usize) {
+        let Some((from, to)) = file.note(offset, len as u64) else {
+            return;
+        };
+        // Finding the blocks may itself read content lists, so that is done on a thread as well.
+        let (blocks, pool, budget) = (self.blocks.clone(), self.pool.clone(), self.budget.clone());
+        let file = file.clone();
+        self.pool.submit(move || {
+            // Errors here come again, and are reported, when the bytes are really wanted.
+            let _ = fetch(&blocks, &pool, &budget, &file, from..to);
+        });
+    }
+}
+
+/// Asks for the blocks that hold a range of a file and are not in memory, in order, until the budget is used up.
+fn fetch(
+    blocks: &Arc<dyn Blocks>,
+    pool: &Pool,
+    budget: &Budget,
+    file: &FileState,
+    range: Range<u64>,
+) -> Result<()> {
+    let mut last = None;
+    for extent in file.content.extents(blocks, range.start) {
+        let extent = extent?;
+        if extent.start >= range.end {
+            break;
+        }
+        let Item::Data { id, .. } = extent.item else {
+            continue;
+        };
+        let block = blocks.locate(&id)?.block;
+        if last.replace(block) == Some(block) || blocks.cache().is_known(&block) {
+            continue;
+        }
+        let Some(reservation) = budget.try_reserve(block.raw_bytes as usize) else {
+            break;
+        };
+        let blocks = blocks.clone();
+        pool.submit(move || {
+            let _ = blocks.cache().get(&blocks, &block);
+            drop(reservation);
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_read_in_a_row_reads_ahead_and_a_jump_does_not() {
+        let file = FileState::new(&[Item::Hole(1 << 30)]);
+        assert_eq!(file.note(0, 100), None);
+        assert_eq!(file.note(100, 100), Some((200, 600)));
+        assert_eq!(file.note(200, 100), Some((600, 900)));
+        assert_eq!(file.note(1 << 29, 100), None);
+        assert_eq!(
+            file.note((1 << 29) + 100, 100).map(|range| range.0),
+            Some((1 << 29) + 200)
+        );
+    }
+
+    #[test]
+    fn read_ahead_ends_with_the_file() {
+        let file = FileState::new(&[Item::Hole(300)]);
+        assert_eq!(file.note(0, 100), None);
+        assert_eq!(file.note(100, 100), Some((200, 300)));
+        assert_eq!(file.note(200, 100), None);
+    }
+}
