@@ -6,7 +6,11 @@
 //! stream does not deduplicate.
 
 pub mod detect;
+pub mod dir;
+pub mod exclude;
+mod extents;
 pub mod identity;
 pub mod peel;
+mod readahead;
 pub mod tar;
 mod window;
