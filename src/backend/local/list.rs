@@ -19,6 +19,10 @@ pub(super) fn list(
     area: Area,
     each: &mut dyn FnMut(&str, u64) -> Result<()>,
 ) -> Result<()> {
+    if !root.is_dir() {
+        // An area may be missing, the repository may not: a disk that is not there is no empty one.
+        fs::read_dir(root).map_err(|e| path_error("list", root, e))?;
+    }
     walk(root, area, &mut |entry, folder| {
         let name = entry.file_name();
         let Some(name) = name.to_str().filter(|name| area.admits(name)) else {
@@ -94,7 +98,7 @@ fn is_fan_out(name: &str) -> bool {
     name.len() == 2 && name.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Shows every entry of a directory. One that is not there is empty, unless the repository itself is missing.
+/// Shows every entry of a directory. One that is not there is empty.
 fn entries(directory: &Path, each: &mut dyn FnMut(&DirEntry) -> Result<()>) -> Result<()> {
     let failed = |e| path_error("list", directory, e);
     let stream = match fs::read_dir(directory) {

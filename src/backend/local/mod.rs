@@ -81,12 +81,11 @@ impl Local {
     /// An error about one object.
     fn error(&self, verb: &str, key: &Key, error: io::Error) -> Error {
         if error.kind() == io::ErrorKind::NotFound {
-            let place = self.root.display();
-            return if self.root.is_dir() {
-                Error::new(Class::NotFound, format!("{key} is not in {place}"))
-            } else {
-                Error::new(Class::NotFound, format!("there is no directory {place}"))
-            };
+            if !self.root.is_dir() {
+                return path_error(verb, &self.root, error);
+            }
+            let what = format!("{key} is not in {}", self.root.display());
+            return Error::new(Class::NotFound, what);
         }
         path_error(verb, &self.path(key), error)
     }
@@ -96,6 +95,9 @@ impl Local {
 fn path_error(verb: &str, path: &Path, error: io::Error) -> Error {
     let path = path.display();
     match error.kind() {
+        io::ErrorKind::NotFound => {
+            Error::new(Class::NotFound, format!("there is no directory {path}"))
+        }
         io::ErrorKind::NotADirectory => Error::new(
             Class::Invalid,
             format!("{verb} {path}: a part of the path is a file where a directory must be"),

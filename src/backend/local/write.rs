@@ -42,10 +42,7 @@ impl Directories {
             io::ErrorKind::AlreadyExists => {
                 Error::new(Class::Exists, format!("{} exists already", path.display()))
             }
-            io::ErrorKind::NotFound => Error::new(
-                Class::NotFound,
-                format!("there is no directory {}", root.display()),
-            ),
+            io::ErrorKind::NotFound => path_error("write", root, e),
             _ => path_error("write", &path, e),
         };
         if fs::symlink_metadata(&path).is_ok() {
@@ -57,9 +54,20 @@ impl Directories {
             None if *key == Key::config() => PathBuf::new(),
             None => folder.to_owned(),
         };
-        self.ensure(root, &folder).map_err(failed)?;
-        let directory = root.join(folder);
-        let temporary = Temporary::create(&directory).map_err(failed)?;
+        let directory = root.join(&folder);
+        let create = || {
+            self.ensure(root, &folder)?;
+            Temporary::create(&directory)
+        };
+        let temporary = create().or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                // A folder was there and is gone: somebody removed empty ones, or changed disks.
+                self.durable().clear();
+                create()
+            }
+            _ => Err(error),
+        });
+        let temporary = temporary.map_err(failed)?;
         temporary.fill(bytes).map_err(failed)?;
         temporary.publish(&path).map_err(failed)?;
         sync_directory(&directory).map_err(failed)
@@ -72,11 +80,9 @@ impl Directories {
         }
         let parent = folder.parent().unwrap_or(Path::new(""));
         self.ensure(root, parent)?;
-        match private_directory().create(root.join(folder)) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            // Also where it was there already: whoever made it may have been killed before this sync.
-            _ => sync_directory(&root.join(parent))?,
-        }
+        create_directory(&private_directory(), &root.join(folder))?;
+        // Also where it was there already: whoever made it may have been killed before this sync.
+        sync_directory(&root.join(parent))?;
         self.durable().insert(folder.to_owned());
         Ok(())
     }
@@ -91,9 +97,18 @@ pub(super) fn create_directories(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    private_directory().recursive(true).create(path)?;
+    create_directory(private_directory().recursive(true), path)?;
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => sync_directory(parent),
+        _ => Ok(()),
+    }
+}
+
+/// Makes a directory, or finds it made.
+fn create_directory(builder: &DirBuilder, path: &Path) -> io::Result<()> {
+    match builder.create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        Err(_) if !path.is_dir() => Err(io::ErrorKind::NotADirectory.into()),
         _ => Ok(()),
     }
 }
