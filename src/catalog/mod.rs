@@ -17,6 +17,7 @@ mod open;
 mod packs;
 mod schema;
 mod snapshots;
+mod unindexed;
 
 use std::path::PathBuf;
 

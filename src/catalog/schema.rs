@@ -25,6 +25,7 @@ CREATE TABLE chunks (
     PRIMARY KEY (id, pack_no)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE index_objects (id BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+CREATE TABLE unindexed (id BLOB PRIMARY KEY, kind INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE snapshots (id BLOB PRIMARY KEY, sealed BLOB NOT NULL) STRICT;
 CREATE TABLE known (
     key BLOB NOT NULL,
@@ -41,6 +42,7 @@ pub(super) const CLEAR: &str = "
 DELETE FROM packs;
 DELETE FROM chunks;
 DELETE FROM index_objects;
+DELETE FROM unindexed;
 DELETE FROM snapshots;
 DELETE FROM known;
 UPDATE state SET value = value + 1 WHERE name = 'removals';

@@ -1,12 +1,221 @@
-//! The store as its users see it. (The core is filled in next.)
+//! The store: the only place where formats, transforms, backend and catalog meet.
+//!
+//! A [`Repository`] is opened once per process and shared by threads. Reading goes chunk id -> catalog -> block -> one
+//! ranged read -> unseal -> decompress. Writing goes through a [`Writer`], one per run. Commands are functions in
+//! the row below that take a repository; there are none here.
 
 pub mod address;
 pub mod block_cache;
 pub mod content;
 #[cfg(test)]
 pub(crate) mod memory_blocks;
+mod object;
+mod refresh;
 pub mod single_flight;
+mod snapshots;
 pub mod trees;
+mod unlock;
+mod writer;
 
 pub use address::{BlockAddress, Location};
 pub use block_cache::{BlockCache, Blocks};
+pub use snapshots::{MIN_ID_DIGITS, SnapshotInfo};
+pub use unlock::{CreateOptions, Created, SlotOptions, check_slots};
+pub use writer::{Batch, BatchResult, Cutting, Finished, Writer, WriterOptions};
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::backend::Backend;
+use crate::catalog::Catalog;
+use crate::codec::Decompressor;
+use crate::crypto::seal::{ObjectKeys, ObjectOpener};
+use crate::crypto::{CatalogKey, Keyring, Role};
+use crate::error::{Class, Error, Result};
+use crate::format::config::Config;
+use crate::format::header::Suite;
+use crate::format::pack::BlockEntry;
+use crate::id::{ChunkId, PackId, RepositoryId};
+
+/// Openers (derived keys) of this many packs are remembered.
+const MAX_OPENERS: usize = 4096;
+/// Decoded blocks that are kept for readers.
+const CACHE_BYTES: usize = 96 << 20;
+
+/// An open repository.
+pub struct Repository {
+    backend: Arc<dyn Backend>,
+    config: Config,
+    id: RepositoryId,
+    suite: Suite,
+    keyring: Keyring,
+    keys: ObjectKeys,
+    catalog_key: CatalogKey,
+    catalog: Catalog,
+    cache: BlockCache,
+    openers: Mutex<HashMap<PackId, Arc<ObjectOpener>>>,
+    decompressors: Mutex<Vec<Decompressor>>,
+}
+
+impl Repository {
+    /// Where the objects are.
+    pub fn backend(&self) -> &Arc<dyn Backend> {
+        &self.backend
+    }
+
+    /// The fixed parameters.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The repository's id.
+    pub fn id(&self) -> RepositoryId {
+        self.id
+    }
+
+    /// What the key that opened it may do.
+    pub fn role(&self) -> Role {
+        self.keyring.role()
+    }
+
+    /// The local catalog.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The keys that the opening secret unwrapped.
+    pub(crate) fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    pub(crate) fn keys(&self) -> &ObjectKeys {
+        &self.keys
+    }
+
+    /// Seals rows of the catalog.
+    pub fn catalog_key(&self) -> &CatalogKey {
+        &self.catalog_key
+    }
+
+    /// The id of these bytes as a chunk.
+    pub fn chunk_id(&self, bytes: &[u8]) -> ChunkId {
+        self.keyring.id.id(bytes)
+    }
+
+    /// The chunker's gear table.
+    pub fn gear(&self) -> zeroize::Zeroizing<[u64; 256]> {
+        self.keyring.chunker.gear()
+    }
+
+    /// An error unless the key's role is `full`.
+    pub fn require_full(&self, what: &str) -> Result<()> {
+        match self.role() {
+            Role::Full => Ok(()),
+            Role::Ingest => Err(Error::new(
+                Class::Denied,
+                format!("this key may only ingest, not {what}: use a key with the role full"),
+            )),
+        }
+    }
+
+    /// The opener of a block's pack; one read of the header per pack, then remembered.
+    fn opener(&self, block: &BlockAddress) -> Result<Arc<ObjectOpener>> {
+        if let Some(opener) = lock(&self.openers).get(&block.pack) {
+            return Ok(Arc::clone(opener));
+        }
+        let key = object::key_of(block.kind, &block.pack);
+        let opener = Arc::new(object::opener(
+            self.backend.as_ref(),
+            &self.keys,
+            block.kind,
+            &key,
+        )?);
+        let mut openers = lock(&self.openers);
+        if openers.len() >= MAX_OPENERS {
+            openers.clear();
+        }
+        openers.insert(block.pack, Arc::clone(&opener));
+        Ok(opener)
+    }
+}
+
+impl Blocks for Repository {
+    fn locate(&self, id: &ChunkId) -> Result<Location> {
+        self.catalog.locate(id)?.map(address).ok_or_else(|| {
+            Error::corrupt(format!(
+                "chunk {id} is in no pack: its pack or index object is lost"
+            ))
+        })
+    }
+
+    fn read_block(&self, block: &BlockAddress) -> Result<Vec<u8>> {
+        let key = object::key_of(block.kind, &block.pack);
+        let opener = self.opener(block)?;
+        let bytes = self
+            .backend
+            .read(&key, block.offset, block.stored_bytes as usize)?;
+        let entry = BlockEntry {
+            codec: block.codec,
+            stored_bytes: block.stored_bytes,
+            raw_bytes: block.raw_bytes,
+            chunks: Vec::new(),
+        };
+        let mut decompressor = match lock(&self.decompressors).pop() {
+            Some(decompressor) => decompressor,
+            None => Decompressor::new()
+                .map_err(|e| Error::caused(Class::Io, "start a decompressor", e))?,
+        };
+        let raw = object::open_block(
+            &opener,
+            block.number,
+            &entry,
+            bytes,
+            &mut decompressor,
+            &key,
+        )?;
+        lock(&self.decompressors).push(decompressor);
+        Ok(raw)
+    }
+
+    fn verify_chunk(&self, id: &ChunkId, bytes: &[u8]) -> Result<()> {
+        if self.chunk_id(bytes) == *id {
+            Ok(())
+        } else {
+            Err(Error::corrupt(format!(
+                "chunk {id} holds other bytes than its name says"
+            )))
+        }
+    }
+    fn cache(&self) -> &BlockCache {
+        &self.cache
+    }
+}
+
+fn address(found: crate::catalog::Location) -> Location {
+    Location {
+        block: BlockAddress {
+            pack: found.pack,
+            kind: found.kind,
+            number: found.block_no,
+            offset: found.block_offset,
+            stored_bytes: found.block_stored_bytes,
+            raw_bytes: found.block_raw_bytes,
+            codec: found.codec,
+        },
+        offset: found.offset,
+        len: found.len,
+    }
+}
+
+impl std::fmt::Debug for Repository {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Repository")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A poisoned lock only says that some thread panicked; what these locks guard is whole at every instant.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,340 @@
+//! What each source file was last time, so that an unchanged one is not read again.
+//!
+//! The catalog keeps, per directory, the files in it with their signature (size, mtime, ctime, inode) and their encoded node.
+//! Rows are named by a keyed hash of the directory's path and sealed, so the catalog tells no names. A row is written before
+//! its run commits; it counts without a further look only if its run is marked committed and no pack was removed since.
+//! Otherwise the chunks that it names are looked up before it is believed.
+//!
+//! A file whose ctime is not older than the run is not recorded: it may change again within the same tick of the clock.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use crate::entry::{Entry, EntryPath, Known, Time};
+use crate::error::{Error, Result};
+use crate::format::content::Item;
+use crate::format::tree::{Body, MAX_NODE_BYTES, Node};
+use crate::format::{Cursor, DecodeError, put_bytes, put_varint, put_zigzag};
+use crate::repository::{Repository, lock};
+
+/// Files of one row.
+const PART_FILES: usize = 2048;
+/// Decoded rows that are kept, in bytes.
+const CACHE_BYTES: usize = 24 << 20;
+/// Rows that are written in one transaction.
+const WRITE_ROWS: usize = 512;
+
+type RowKey = [u8; 16];
+/// Key, part, sealed value.
+type Row = (RowKey, u32, Vec<u8>);
+
+/// What a file's signature is: equal bytes mean that the content was not touched.
+fn signature(entry: &Entry) -> Option<Vec<u8>> {
+    let stat = entry.stat?;
+    let mut out = Vec::with_capacity(40);
+    put_varint(&mut out, entry.size);
+    for time in [entry.meta.mtime, stat.ctime] {
+        put_zigzag(&mut out, time.seconds);
+        put_varint(&mut out, u64::from(time.nanoseconds));
+    }
+    put_varint(&mut out, stat.inode);
+    Some(out)
+}
+
+/// One file of a row.
+#[derive(Debug)]
+struct File {
+    name: Vec<u8>,
+    signature: Vec<u8>,
+    node: Vec<u8>,
+}
+
+/// One decoded row.
+#[derive(Debug, Default)]
+struct Part {
+    /// Parts of the directory, in the first one.
+    parts: u32,
+    /// Files of the directory, in the first part.
+    total: usize,
+    /// First names of all parts, in the first part.
+    firsts: Vec<Vec<u8>>,
+    run: RowKey,
+    files: Vec<File>,
+    bytes: usize,
+}
+
+/// The files of a directory as they are seen in this run.
+pub(super) struct DirectoryRecord {
+    files: Vec<File>,
+    enabled: bool,
+    /// How many were taken over from the last run.
+    pub(super) reused: usize,
+}
+
+impl DirectoryRecord {
+    pub(super) fn new(enabled: bool) -> Self {
+        Self {
+            files: Vec::new(),
+            enabled,
+            reused: 0,
+        }
+    }
+}
+
+/// The known files of one source.
+pub(super) struct KnownFiles {
+    repository: Arc<Repository>,
+    source: Vec<u8>,
+    run: RowKey,
+    begun: Time,
+    runs: Mutex<HashMap<RowKey, bool>>,
+    cache: Mutex<Cache>,
+    rows: Mutex<Vec<Row>>,
+}
+
+#[derive(Default)]
+struct Cache {
+    parts: HashMap<(RowKey, u32), Option<Arc<Part>>>,
+    order: VecDeque<(RowKey, u32)>,
+    bytes: usize,
+}
+
+impl KnownFiles {
+    /// The known files of the source called `source` (an absolute path); the run began at `begun`.
+    pub(super) fn new(repository: &Arc<Repository>, source: &[u8], begun: Time) -> Self {
+        let mut nonce = b"run\0".to_vec();
+        nonce.extend_from_slice(source);
+        put_zigzag(&mut nonce, begun.seconds);
+        put_varint(&mut nonce, u64::from(begun.nanoseconds));
+        Self {
+            run: row_key(repository, &nonce),
+            repository: Arc::clone(repository),
+            source: source.to_vec(),
+            begun,
+            runs: Mutex::default(),
+            cache: Mutex::default(),
+            rows: Mutex::default(),
+        }
+    }
+
+    /// The node that a file had when it was last read, if it is the same file still and its content is stored.
+    pub(super) fn find(&self, entry: &Entry) -> Option<Node> {
+        let wanted = signature(entry)?;
+        let key = self.directory_key(&entry.path.parent()?);
+        let name = entry.path.name();
+        let first = self.part(key, 0)?;
+        let index = match first.firsts.partition_point(|f| f.as_slice() <= name) {
+            0 => return None,
+            n => u32::try_from(n - 1).ok()?,
+        };
+        let part = if index == 0 {
+            first
+        } else {
+            self.part(key, index)?
+        };
+        let at = part
+            .files
+            .binary_search_by(|file| file.name.as_slice().cmp(name))
+            .ok()?;
+        let file = &part.files[at];
+        if file.signature != wanted {
+            return None;
+        }
+        let node = Node::decode(&file.node).ok()?;
+        (self.is_committed(part.run) || self.is_stored(&node)).then_some(node)
+    }
+
+    fn is_committed(&self, run: RowKey) -> bool {
+        if let Some(known) = lock(&self.runs).get(&run) {
+            return *known;
+        }
+        let catalog = self.repository.catalog();
+        let committed = match (catalog.known(&run, 0), catalog.removals()) {
+            (Ok(Some(value)), Ok(removals)) => value == removals.to_le_bytes(),
+            _ => false,
+        };
+        lock(&self.runs).insert(run, committed);
+        committed
+    }
+
+    fn is_stored(&self, node: &Node) -> bool {
+        let Body::File { content, .. } = &node.body else {
+            return false;
+        };
+        content.iter().all(|item| match item {
+            Item::Data { id, .. } => self.repository.catalog().contains(id).unwrap_or(false),
+            Item::Hole(_) | Item::Zeros(_) => true,
+            Item::List { .. } => false,
+        })
+    }
+
+    /// Notes a file for the next run.
+    pub(super) fn record(
+        &self,
+        record: &mut DirectoryRecord,
+        entry: &Entry,
+        encoded: &[u8],
+    ) -> Result<()> {
+        let (Some(signature), Some(stat)) = (signature(entry), entry.stat) else {
+            return Ok(());
+        };
+        // Clocks of file systems tick every few milliseconds.
+        let settled = Time::new(stat.ctime.seconds, stat.ctime.nanoseconds + 20_000_000);
+        if !record.enabled || settled >= self.begun {
+            return Ok(());
+        }
+        let name = entry.path.name().to_vec();
+        record.files.push(File {
+            name,
+            signature,
+            node: encoded.to_vec(),
+        });
+        Ok(())
+    }
+
+    /// Writes the row of a directory that is complete, if it differs from what the catalog has.
+    pub(super) fn keep(&self, path: &EntryPath, record: DirectoryRecord) -> Result<()> {
+        let key = self.directory_key(path);
+        let before = self.part(key, 0);
+        let unchanged = before.as_ref().is_some_and(|part| {
+            part.total == record.files.len()
+                && record.reused == record.files.len()
+                && self.is_committed(part.run)
+        });
+        if unchanged || (before.is_none() && record.files.is_empty()) {
+            return Ok(());
+        }
+        let firsts: Vec<&[u8]> = record
+            .files
+            .chunks(PART_FILES)
+            .map(|files| files[0].name.as_slice())
+            .collect();
+        let mut parts = record.files.chunks(PART_FILES);
+        let mut rows = Vec::new();
+        for index in 0..firsts.len().max(1) {
+            let index = u32::try_from(index).map_err(|_| Error::invalid("too many files"))?;
+            let mut plain = self.run.to_vec();
+            put_varint(&mut plain, if index == 0 { firsts.len() as u64 } else { 0 });
+            put_varint(&mut plain, record.files.len() as u64);
+            if index == 0 {
+                firsts.iter().for_each(|first| put_bytes(&mut plain, first));
+            }
+            for file in parts.next().unwrap_or_default() {
+                put_bytes(&mut plain, &file.name);
+                put_bytes(&mut plain, &file.signature);
+                put_bytes(&mut plain, &file.node);
+            }
+            let sealed = self
+                .repository
+                .catalog_key()
+                .seal(&context(&key, index), &plain)
+                .map_err(|e| Error::caused(e.class(), "seal a catalog row", e))?;
+            rows.push((key, index, sealed));
+        }
+        let mut pending = lock(&self.rows);
+        pending.extend(rows);
+        if pending.len() >= WRITE_ROWS {
+            put_rows(&self.repository, &mut pending)?;
+        }
+        Ok(())
+    }
+
+    /// The run is committed: what it recorded may be believed.
+    pub(super) fn commit(&self) -> Result<()> {
+        let catalog = self.repository.catalog();
+        let mut rows = lock(&self.rows);
+        rows.push((self.run, 0, catalog.removals()?.to_le_bytes().to_vec()));
+        put_rows(&self.repository, &mut rows)
+    }
+
+    fn directory_key(&self, path: &EntryPath) -> RowKey {
+        let mut name = b"directory\0".to_vec();
+        put_bytes(&mut name, &self.source);
+        name.extend_from_slice(path.as_bytes());
+        row_key(&self.repository, &name)
+    }
+
+    fn part(&self, key: RowKey, index: u32) -> Option<Arc<Part>> {
+        if let Some(part) = lock(&self.cache).parts.get(&(key, index)) {
+            return part.clone();
+        }
+        let part = self.load(key, index).map(Arc::new);
+        let mut cache = lock(&self.cache);
+        cache.bytes += part.as_ref().map_or(64, |p| p.bytes);
+        cache.parts.insert((key, index), part.clone());
+        cache.order.push_back((key, index));
+        while cache.bytes > CACHE_BYTES && cache.order.len() > 1 {
+            let Some(oldest) = cache.order.pop_front() else {
+                break;
+            };
+            if let Some(dropped) = cache.parts.remove(&oldest) {
+                cache.bytes -= dropped.map_or(64, |p| p.bytes);
+            }
+        }
+        part
+    }
+
+    /// A row that cannot be read is no row: the file is read instead.
+    fn load(&self, key: RowKey, index: u32) -> Option<Part> {
+        let sealed = self.repository.catalog().known(&key, index).ok()??;
+        let plain = self
+            .repository
+            .catalog_key()
+            .open(&context(&key, index), &sealed)
+            .ok()?;
+        decode_part(&plain).ok()
+    }
+}
+
+impl Known for KnownFiles {
+    fn unchanged(&self, entry: &Entry) -> bool {
+        entry.is_file() && self.find(entry).is_some()
+    }
+}
+
+fn decode_part(plain: &[u8]) -> Result<Part, DecodeError> {
+    let mut cursor = Cursor::new(plain);
+    let mut part = Part {
+        run: cursor.array("run")?,
+        bytes: plain.len() * 2,
+        ..Part::default()
+    };
+    part.parts = cursor.varint_u32("parts")?;
+    part.total = cursor.bounded(usize::MAX, "files")?;
+    for _ in 0..part.parts {
+        part.firsts.push(cursor.bytes(255, "first name")?.to_vec());
+    }
+    while !cursor.is_empty() {
+        part.files.push(File {
+            name: cursor.bytes(255, "name")?.to_vec(),
+            signature: cursor.bytes(64, "signature")?.to_vec(),
+            node: cursor.bytes(MAX_NODE_BYTES, "node")?.to_vec(),
+        });
+    }
+    Ok(part)
+}
+
+/// Stores rows, sorted, which is several times faster than not.
+fn put_rows(repository: &Repository, rows: &mut Vec<Row>) -> Result<()> {
+    rows.sort_unstable();
+    let borrowed: Vec<_> = rows
+        .iter()
+        .map(|(key, part, value)| (key, *part, value.as_slice()))
+        .collect();
+    repository.catalog().put_known(&borrowed)?;
+    rows.clear();
+    Ok(())
+}
+
+fn context(key: &RowKey, index: u32) -> [u8; 20] {
+    let mut context = [0; 20];
+    context[..16].copy_from_slice(key);
+    context[16..].copy_from_slice(&index.to_le_bytes());
+    context
+}
+
+fn row_key(repository: &Repository, name: &[u8]) -> RowKey {
+    let mut key = [0; 16];
+    key.copy_from_slice(&repository.chunk_id(name).as_bytes()[..16]);
+    key
+}

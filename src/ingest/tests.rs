@@ -1,0 +1,262 @@
+//! Whole ingests into a repository in memory, read back through the readers.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::backend::Backend;
+use crate::backend::Memory;
+use crate::catalog::CatalogPlace;
+use crate::crypto::slot::Unlock;
+use crate::crypto::{KdfParams, KeyFile, Role};
+use crate::entry::{EntryPath, Kind, MemoryEntry, MemorySource, Outcome, Piece, Stat};
+use crate::format::header::Suite;
+use crate::format::tree::Body;
+use crate::progress::{Count, Recorder};
+use crate::repository::content::Content;
+use crate::repository::trees::{Walk, find_path};
+use crate::repository::{CreateOptions, SlotOptions};
+
+struct Fixture {
+    backend: Arc<Memory>,
+    key: KeyFile,
+    recorder: Arc<Recorder>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let backend = Arc::new(Memory::new());
+        let key = KeyFile::generate().unwrap();
+        let slot = SlotOptions {
+            role: Role::Full,
+            label: String::new(),
+            created: 0,
+            kdf: KdfParams::default(),
+        };
+        let options = CreateOptions {
+            suite: Suite::ChaCha20Poly1305,
+            slot,
+        };
+        Repository::create(backend.as_ref(), &options, Unlock::KeyFile(&key)).unwrap();
+        Self {
+            backend,
+            key,
+            recorder: Arc::default(),
+        }
+    }
+
+    fn open(&self) -> Arc<Repository> {
+        let backend: Arc<dyn Backend> = self.backend.clone();
+        Repository::open(
+            backend,
+            Unlock::KeyFile(&self.key),
+            &CatalogPlace::Memory,
+            self.recorder.as_ref(),
+        )
+        .unwrap()
+    }
+
+    fn ingest(
+        &self,
+        repository: &Arc<Repository>,
+        entries: Vec<MemoryEntry>,
+        order: Order,
+    ) -> IngestSummary {
+        let monitor: Arc<dyn Monitor> = self.recorder.clone();
+        let ingest = Ingest::begin(repository, request("test"), &monitor).unwrap();
+        ingest
+            .run(
+                MemorySource::new(entries, order),
+                |_| Cutting::File,
+                |_| Ok(StreamFacts::of(StreamKind::Dir)),
+            )
+            .unwrap()
+    }
+}
+
+fn request(name: &str) -> IngestRequest {
+    IngestRequest {
+        name: name.into(),
+        description: String::new(),
+        tags: Vec::new(),
+        time: Time::new(1000, 0),
+        host: String::new(),
+        user: String::new(),
+        sources: Vec::new(),
+        program: "test".into(),
+        known_as: Some(b"/source".to_vec()),
+        scratch: None,
+        writer: WriterOptions {
+            level: 3,
+            workers: 2,
+        },
+    }
+}
+
+fn entry(path: &str, kind: Kind, content: Vec<Piece>) -> MemoryEntry {
+    let path = EntryPath::parse(path.as_bytes()).unwrap();
+    let outcome = matches!(kind, Kind::File).then_some(Outcome::Whole);
+    let mut entry = Entry::new(path, kind);
+    entry.meta.mode = 0o644;
+    MemoryEntry {
+        entry,
+        content,
+        outcome,
+    }
+}
+
+fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        state.to_le_bytes()[5]
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+fn read(repository: &Repository, summary: &IngestSummary, path: &str) -> Vec<u8> {
+    let path = EntryPath::parse(path.as_bytes()).unwrap();
+    let node = find_path(repository, &summary.snapshot.root, &path)
+        .unwrap()
+        .unwrap();
+    let Body::File { size, content } = &node.body else {
+        panic!("{path} is no file")
+    };
+    let mut bytes = vec![0; usize::try_from(*size).unwrap()];
+    Content::new(content)
+        .read_at(repository, 0, &mut bytes)
+        .unwrap();
+    bytes
+}
+
+fn sample() -> Vec<MemoryEntry> {
+    vec![
+        entry("", Kind::Directory, vec![]),
+        entry("a", Kind::Directory, vec![]),
+        entry("a/big", Kind::File, vec![Piece::Data(noise(5_000_000, 7))]),
+        entry("a/empty", Kind::File, vec![]),
+        entry("a/link", Kind::Symlink(b"../x".to_vec()), vec![]),
+        entry(
+            "a/sparse",
+            Kind::File,
+            vec![
+                Piece::Hole(1 << 20),
+                Piece::Data(noise(10, 3)),
+                Piece::Hole(5),
+            ],
+        ),
+        entry("b", Kind::File, vec![Piece::Data(b"hello".to_vec())]),
+        entry("c", Kind::File, vec![Piece::Data(vec![0; 3_000_000])]),
+    ]
+}
+
+#[test]
+fn what_goes_in_is_read_back() {
+    let fixture = Fixture::new();
+    let repository = fixture.open();
+    let summary = fixture.ingest(&repository, sample(), Order::Walk);
+    assert_eq!(summary.snapshot.counts.files, 5);
+    for opened in [repository, fixture.open()] {
+        for item in sample().iter().filter(|i| i.entry.is_file()) {
+            let path = item.entry.path.to_string();
+            assert!(read(&opened, &summary, &path) == item.bytes(), "{path}");
+        }
+        assert_eq!(opened.resolve("test").unwrap().id, summary.id);
+    }
+    assert!(
+        fixture
+            .recorder
+            .notes()
+            .iter()
+            .any(|n| n.contains("rebuilt"))
+    );
+    assert_eq!(fixture.recorder.warnings(), Vec::<String>::new());
+}
+
+#[test]
+fn the_second_time_stores_no_content() {
+    let fixture = Fixture::new();
+    let repository = fixture.open();
+    let first = fixture.ingest(&repository, sample(), Order::Walk);
+    let second = fixture.ingest(&repository, sample(), Order::Walk);
+    assert_eq!(first.snapshot.root, second.snapshot.root);
+    assert_eq!((second.finished.new_chunks, second.finished.packs), (0, 0));
+}
+
+#[test]
+fn unchanged_files_are_not_read_again() {
+    let fixture = Fixture::new();
+    let repository = fixture.open();
+    let mut entries = sample();
+    for item in &mut entries {
+        item.entry.size = item.bytes().len() as u64;
+        item.entry.stat = Some(Stat {
+            inode: 5,
+            links: 1,
+            ..Stat::default()
+        });
+    }
+    let first = fixture.ingest(&repository, entries.clone(), Order::Walk);
+    assert_eq!(fixture.recorder.count(Count::UnchangedFiles), 0);
+    let read_before = fixture.recorder.count(Count::Bytes);
+    let second = fixture.ingest(&repository, entries.clone(), Order::Walk);
+    assert_eq!(fixture.recorder.count(Count::UnchangedFiles), 5);
+    assert_eq!(fixture.recorder.count(Count::Bytes), read_before);
+    assert_eq!(first.snapshot.root, second.snapshot.root);
+    entries[6].entry.stat = Some(Stat {
+        inode: 6,
+        links: 1,
+        ..Stat::default()
+    });
+    fixture.ingest(&repository, entries, Order::Walk);
+    assert_eq!(fixture.recorder.count(Count::UnchangedFiles), 9);
+}
+
+#[test]
+fn members_of_an_archive_may_come_in_any_order_and_again() {
+    let fixture = Fixture::new();
+    let repository = fixture.open();
+    let data = |text: &str| vec![Piece::Data(text.as_bytes().to_vec())];
+    let target = EntryPath::parse(b"d/one").unwrap();
+    let entries = vec![
+        entry("z/deep/file", Kind::File, data("first")),
+        entry("d/two", Kind::HardLink(target), vec![]),
+        entry("d/one", Kind::File, data("one")),
+        entry("z/deep/file", Kind::File, data("second")),
+        entry("d/one/below", Kind::File, data("unplaceable")),
+        entry("d", Kind::Directory, vec![]),
+    ];
+    let summary = fixture.ingest(&repository, entries, Order::Archive);
+    assert_eq!(read(&repository, &summary, "z/deep/file"), b"second");
+    assert_eq!(read(&repository, &summary, "d/two"), b"one");
+    let names: Vec<String> = Walk::new(&repository, &summary.snapshot.root, EntryPath::root())
+        .map(|found| found.unwrap().0.to_string())
+        .collect();
+    assert_eq!(names, ["d", "d/one", "d/two", "z", "z/deep", "z/deep/file"]);
+    assert_eq!(summary.snapshot.warning_count, 1);
+    assert!(!summary.snapshot.overrides.is_empty());
+}
+
+#[test]
+fn a_large_directory_is_sharded_and_found_again() {
+    let fixture = Fixture::new();
+    let repository = fixture.open();
+    let mut entries = vec![entry("", Kind::Directory, vec![])];
+    for index in 0..5000 {
+        entries.push(entry(&format!("f{index:06}"), Kind::Fifo, vec![]));
+    }
+    let summary = fixture.ingest(&repository, entries, Order::Walk);
+    let Body::Directory(tree) = &summary.snapshot.root.body else {
+        panic!("no root")
+    };
+    assert_eq!((tree.names, tree.total), (5000, 5000));
+    let path = EntryPath::parse(b"f004321").unwrap();
+    assert!(
+        find_path(&repository, &summary.snapshot.root, &path)
+            .unwrap()
+            .is_some()
+    );
+    let walk = Walk::new(&repository, &summary.snapshot.root, EntryPath::root());
+    assert_eq!(walk.count(), 5000);
+}

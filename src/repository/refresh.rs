@@ -1,0 +1,151 @@
+//! Keeping the catalog in step with the objects, which are the truth.
+//!
+//! An open repository takes in index objects and snapshots that it has not seen. Packs that no index object lists (an
+//! interrupted ingest leaves them) are read by their own directories; a writer does that so that it finds their chunks,
+//! everybody does when the catalog is new or an index object cannot be read.
+
+use std::collections::HashSet;
+
+use super::Repository;
+use super::object::{read_blocks, read_directory};
+use crate::backend::Area;
+use crate::catalog::Opened;
+use crate::error::{Class, Result};
+use crate::format::header::ObjectKind;
+use crate::format::index::PackRecord;
+use crate::id::{ObjectId, PackId};
+use crate::progress::Monitor;
+
+impl Repository {
+    /// Brings a just opened catalog up to date and says what had to be rebuilt.
+    pub(super) fn take_in(&self, opened: &Opened, monitor: &dyn Monitor) -> Result<()> {
+        let fresh = !matches!(opened, Opened::Existing);
+        if let Opened::Replaced(reason) = opened {
+            monitor.note(&format!(
+                "the catalog could not be used ({reason}) and is rebuilt"
+            ));
+        }
+        let taken = self.refresh_indexes(monitor)?;
+        self.refresh_snapshots(monitor)?;
+        let adopted = if fresh || taken.unreadable > 0 {
+            self.adopt_packs(monitor)?.len()
+        } else {
+            0
+        };
+        if fresh && (taken.indexes > 0 || adopted > 0) {
+            monitor.note(&format!(
+                "the catalog was rebuilt from the repository: {} index objects, {} packs",
+                taken.indexes,
+                taken.packs + adopted
+            ));
+        }
+        Ok(())
+    }
+
+    /// Takes in what other processes added since.
+    pub fn refresh(&self, monitor: &dyn Monitor) -> Result<()> {
+        let taken = self.refresh_indexes(monitor)?;
+        if taken.unreadable > 0 {
+            self.adopt_packs(monitor)?;
+        }
+        self.refresh_snapshots(monitor)
+    }
+
+    fn refresh_indexes(&self, monitor: &dyn Monitor) -> Result<Taken> {
+        let known: HashSet<ObjectId> = self.catalog().index_objects()?.into_iter().collect();
+        let mut new = Vec::new();
+        self.backend().list(Area::Index, &mut |name, _| {
+            new.extend(
+                name.parse::<ObjectId>()
+                    .ok()
+                    .filter(|id| !known.contains(id)),
+            );
+            Ok(())
+        })?;
+        let mut taken = Taken::default();
+        for id in new {
+            match self.read_index(&id) {
+                Ok(packs) => {
+                    taken.indexes += 1;
+                    taken.packs += packs;
+                }
+                Err(e) if e.class() == Class::NotFound => {}
+                Err(e) => {
+                    taken.unreadable += 1;
+                    monitor.warn(&format!(
+                        "an index object cannot be read; its packs are read instead: {e}"
+                    ));
+                }
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Adds an index object's records to the catalog, block by block, and then the object itself: interrupted in between, it is
+    /// simply read again.
+    fn read_index(&self, id: &ObjectId) -> Result<usize> {
+        let key = super::object::key_of(ObjectKind::Index, id);
+        let mut packs = 0;
+        read_blocks(
+            self.backend().as_ref(),
+            self.keys(),
+            ObjectKind::Index,
+            id,
+            &mut |block| {
+                let mut records = Vec::new();
+                PackRecord::decode_all(block, |record| records.push(record))
+                    .map_err(super::object::decoded(&key))?;
+                packs += records.len();
+                self.catalog().add_packs(&records)
+            },
+        )?;
+        self.catalog().add_index_object(id, &[])?;
+        Ok(packs)
+    }
+
+    /// Reads the directories of all packs that the catalog does not know. Damaged ones are named and left alone.
+    pub(super) fn adopt_packs(&self, monitor: &dyn Monitor) -> Result<Vec<PackId>> {
+        let mut adopted = Vec::new();
+        for (area, kind) in [
+            (Area::Data, ObjectKind::DataPack),
+            (Area::Meta, ObjectKind::MetaPack),
+        ] {
+            let mut unknown: Vec<PackId> = Vec::new();
+            self.backend().list(area, &mut |name, _| {
+                if let Ok(id) = name.parse::<PackId>() {
+                    if !self.catalog().has_pack(&id)? {
+                        unknown.push(id);
+                    }
+                }
+                Ok(())
+            })?;
+            unknown.sort_unstable();
+            for id in unknown {
+                match read_directory(self.backend().as_ref(), self.keys(), kind, &id) {
+                    Ok((directory, stored_bytes)) => {
+                        let record = PackRecord {
+                            id,
+                            kind,
+                            stored_bytes,
+                            directory,
+                        };
+                        self.catalog().note_unindexed(&id, kind)?;
+                        self.catalog().add_packs(std::slice::from_ref(&record))?;
+                        adopted.push(id);
+                    }
+                    Err(e) if e.class() == Class::NotFound => {}
+                    Err(e) => monitor.warn(&format!("a pack cannot be read and is left out: {e}")),
+                }
+            }
+        }
+        Ok(adopted)
+    }
+}
+
+/// What a refresh took in.
+#[derive(Debug, Default)]
+struct Taken {
+    indexes: usize,
+    packs: usize,
+    unreadable: usize,
+}
