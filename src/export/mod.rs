@@ -5,4 +5,5 @@ pub mod gzip;
 #[cfg(test)]
 mod judge;
 pub mod place;
+pub mod tar;
 pub mod zst;

@@ -1,7 +1,12 @@
 //! What the tests of all formats share: other programs as judges, and content to give them.
 
+mod trees;
+
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
+
+pub(super) use trees::{bare, file, path, sparse, tree};
 
 /// What a program makes of `input`. A program that is missing or fails fails the test.
 pub(super) fn pipe(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
@@ -24,7 +29,7 @@ pub(super) fn pipe(program: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
 }
 
 /// What a program prints when run in a directory; both of its outputs, and it must succeed.
-pub(super) fn run(at: &std::path::Path, program: &str, arguments: &[&str]) -> String {
+pub(super) fn run(at: &Path, program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program)
         .args(arguments)
         .current_dir(at)
