@@ -32,7 +32,8 @@ pub(crate) fn file(name: &str, content: Vec<Item>) -> Node {
 }
 
 pub(crate) fn directory(store: &MemoryBlocks, name: &str, nodes: Vec<Node>) -> Node {
-    let tree = store.put_directory(nodes, 3);
+    let leaf_names = if nodes.len() < 100 { 3 } else { 100 };
+    let tree = store.put_directory(nodes, leaf_names);
     node(name, Body::Directory(tree), 0o755)
 }
 

@@ -13,6 +13,7 @@ use rayon::prelude::*;
 
 use super::decide::decide;
 use super::file::{FilePlan, Purpose};
+use super::load::locate;
 use super::report::{Action, RestoreSummary, Step};
 use super::select::{Filter, Picks, Root};
 use super::window::{Job, LinkPlan, Window};
@@ -253,11 +254,7 @@ impl<'a> Planner<'a> {
         for extent in file.content.extents(crew.blocks, 0) {
             let located = extent.and_then(|extent| match extent.item {
                 Item::Data { id, len } => {
-                    let location = crew.blocks.locate(&id)?;
-                    if location.len != len {
-                        let what = format!("chunk {id} has another length than the file says");
-                        return Err(Error::corrupt(what));
-                    }
+                    let location = locate(crew.blocks, &id, len)?;
                     Ok(Some((id, location, extent.start)))
                 }
                 _ => Ok(None),

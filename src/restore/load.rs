@@ -1,0 +1,69 @@
+//! Chunks on their way out in order: how much may be prepared at once, and preparing one.
+
+use crate::error::{Error, Result};
+use crate::id::ChunkId;
+use crate::repository::block_cache::{Blocks, ChunkBytes};
+use crate::repository::{BlockAddress, Location};
+
+/// The most steps of one piece of work.
+const MAX_STEPS: usize = 512;
+/// The most bytes of one piece of work, and of the blocks that it keeps in memory.
+const MAX_BYTES: usize = 4 << 20;
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
+/// What a piece of work will hold in memory when it is prepared.
+#[derive(Default)]
+pub(super) struct Load {
+    steps: usize,
+    bytes: usize,
+    block_bytes: usize,
+    last: Option<BlockAddress>,
+}
+
+impl Load {
+    /// One more step with `bytes` of its own.
+    pub(super) fn add(&mut self, bytes: usize) {
+        self.steps += 1;
+        self.bytes += bytes;
+    }
+
+    /// One more chunk.
+    pub(super) fn add_chunk(&mut self, location: &Location) {
+        self.add(location.len as usize);
+        if self.last.replace(location.block) != Some(location.block) {
+            self.block_bytes += location.block.raw_bytes as usize;
+        }
+    }
+
+    /// True if the next step belongs into the next piece.
+    pub(super) fn is_full(&self) -> bool {
+        self.steps >= MAX_STEPS || self.bytes >= MAX_BYTES || self.block_bytes >= MAX_BYTES
+    }
+}
+
+/// Where the chunk `id` of a file is; it must have the length that the file says.
+pub(super) fn locate(blocks: &dyn Blocks, id: &ChunkId, len: u32) -> Result<Location> {
+    let location = blocks.locate(id)?;
+    if location.len == len {
+        return Ok(location);
+    }
+    let what = format!("chunk {id} has another length than the file says");
+    Err(Error::corrupt(what))
+}
+
+/// The checked bytes of a chunk.
+pub(super) fn fetch(blocks: &dyn Blocks, id: &ChunkId, location: &Location) -> Result<ChunkBytes> {
+    let bytes = blocks.cache().chunk_at(blocks, id, location)?;
+    blocks.verify_chunk(id, &bytes)?;
+    Ok(bytes)
+}
+
+/// Gives `len` zeros to `take`, piece by piece.
+pub(super) fn zeros(mut len: u64, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    while len > 0 {
+        let piece = usize::try_from(len).map_or(ZEROS.len(), |len| len.min(ZEROS.len()));
+        take(&ZEROS[..piece])?;
+        len -= piece as u64;
+    }
+    Ok(())
+}

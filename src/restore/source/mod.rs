@@ -1,0 +1,279 @@
+//! A snapshot, or selected entries of it, as a source of entries: for export, for copies, for comparison.
+//!
+//! Everything is known in advance, so blocks are read, decoded and checked ahead by workers in the order of use, while the sink
+//! takes entries on the caller's thread. Damage ends the stream with an error that names the path: a sink cannot
+//! take back what it was given. Memory: the pieces that are ahead, each bounded by [`Load`], and the block cache.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use super::ahead::{Queue, in_order};
+use super::load::{Load, fetch, locate, zeros};
+use super::plan::kind_of;
+use super::select::{Filter, Picks, Root, Selection, roots};
+use crate::entry::{Entry, EntryPath, Extent, Kind, Order, Outcome, Sink, Source, Want};
+use crate::error::{Class, Error, Result};
+use crate::format::content::Item;
+use crate::format::tree::{Body, Node};
+use crate::id::ChunkId;
+use crate::progress::Monitor;
+use crate::repository::Location;
+use crate::repository::block_cache::{Blocks, ChunkBytes};
+use crate::repository::content::Content;
+
+/// The most extents that are listed ahead of a file's content; a file in more pieces does without.
+const MAX_EXTENTS: usize = 1 << 16;
+
+/// See the module. Paths are as [`restore`](super::restore) would place them: a whole snapshot begins with its root (the empty
+/// path), a selected entry has its own name.
+pub struct SnapshotSource<'a> {
+    blocks: &'a dyn Blocks,
+    roots: Vec<Root>,
+    filter: Filter,
+    threads: NonZeroUsize,
+    monitor: Arc<dyn Monitor>,
+}
+
+/// One call of the sink to come. `C` is a chunk: planned, then prepared.
+enum Step<C> {
+    Entry(Box<Entry>),
+    Data(C),
+    Zeros(u64),
+    Hole(u64),
+    End,
+}
+
+type Planned = (ChunkId, Location);
+type Batch<C> = Vec<Step<C>>;
+
+impl<'a> SnapshotSource<'a> {
+    /// A source of what was selected and passes the filter.
+    pub fn new(
+        blocks: &'a dyn Blocks,
+        selections: &[Selection],
+        filter: Filter,
+        threads: NonZeroUsize,
+        monitor: Arc<dyn Monitor>,
+    ) -> Result<Self> {
+        Ok(Self {
+            roots: roots(blocks, selections)?,
+            blocks,
+            filter,
+            threads,
+            monitor,
+        })
+    }
+
+    /// Entries and logical bytes that will come, if nothing is filtered out.
+    pub fn totals(&self) -> (u64, u64) {
+        let entries = self.roots.iter().map(|r| r.node.entries());
+        let bytes = self.roots.iter().map(|r| r.node.bytes());
+        (entries.sum(), bytes.sum())
+    }
+}
+
+impl Source for SnapshotSource<'_> {
+    fn order(&self) -> Order {
+        Order::Walk
+    }
+
+    fn stream(&mut self, sink: &mut dyn Sink) -> Result<()> {
+        let this = &*self;
+        let mut wanted = true;
+        in_order(
+            this.threads,
+            |queue| Planner::new(this, queue).run(),
+            |batch: Batch<Planned>| this.prepare(batch),
+            |batch: Batch<ChunkBytes>| {
+                for step in batch {
+                    match step {
+                        Step::Entry(entry) => {
+                            let want = sink.entry(&entry)?;
+                            wanted = entry.is_file() && want == Want::Content;
+                        }
+                        _ if !wanted => {}
+                        Step::Data(bytes) => sink.data(&bytes)?,
+                        Step::Zeros(len) => zeros(len, |bytes| sink.data(bytes))?,
+                        Step::Hole(len) => sink.hole(len)?,
+                        Step::End => sink.end(Outcome::Whole)?,
+                    }
+                }
+                Ok(())
+            },
+        )
+    }
+}
+
+impl SnapshotSource<'_> {
+    /// Reads what a batch needs.
+    fn prepare(&self, batch: Batch<Planned>) -> Result<Batch<ChunkBytes>> {
+        let mut path = EntryPath::root();
+        let mut ready = Vec::with_capacity(batch.len());
+        for step in batch {
+            ready.push(match step {
+                Step::Entry(entry) => {
+                    path = entry.path.clone();
+                    Step::Entry(entry)
+                }
+                Step::Data((id, location)) => {
+                    let bytes = fetch(self.blocks, &id, &location);
+                    Step::Data(bytes.map_err(|e| damaged(&path, e))?)
+                }
+                Step::Zeros(len) => Step::Zeros(len),
+                Step::Hole(len) => Step::Hole(len),
+                Step::End => Step::End,
+            });
+        }
+        Ok(ready)
+    }
+}
+
+fn damaged(path: &EntryPath, error: Error) -> Error {
+    if path.is_root() {
+        return error;
+    }
+    error.within(format!("'{path}'"))
+}
+
+/// Walks the trees and says what will be needed.
+struct Planner<'a> {
+    source: &'a SnapshotSource<'a>,
+    queue: &'a mut Queue<Batch<Planned>, Batch<ChunkBytes>>,
+    batch: Batch<Planned>,
+    load: Load,
+    /// First names of hard-linked files, and how many names are still to come.
+    first_names: HashMap<u64, (EntryPath, u32)>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(
+        source: &'a SnapshotSource<'a>,
+        queue: &'a mut Queue<Batch<Planned>, Batch<ChunkBytes>>,
+    ) -> Self {
+        Self {
+            source,
+            queue,
+            batch: Vec::new(),
+            load: Load::default(),
+            first_names: HashMap::new(),
+        }
+    }
+
+    fn run(mut self) -> Result<()> {
+        let source = self.source;
+        let mut before = None;
+        for root in &source.roots {
+            // Link groups are numbered within one snapshot.
+            if before.replace(root.id) != Some(root.id) {
+                self.first_names.clear();
+            }
+            for pick in Picks::new(source.blocks, root, &source.filter) {
+                let (path, node) = pick.map_err(|(path, error)| damaged(&path, error))?;
+                self.entry(path, &node)?;
+                if source.monitor.interrupted() {
+                    return Err(Error::new(Class::Interrupted, "interrupted"));
+                }
+            }
+        }
+        self.flush()
+    }
+
+    fn entry(&mut self, path: EntryPath, node: &Node) -> Result<()> {
+        let first = self.first_name(&path, node);
+        let kind = match first {
+            Some(first) => Kind::HardLink(first),
+            None => kind_of(&node.body).unwrap_or(Kind::Directory),
+        };
+        let mut entry = Entry::new(path, kind);
+        entry.meta = node.meta.clone();
+        let content = match &node.body {
+            Body::File { size, content } if entry.is_file() => {
+                entry.size = *size;
+                Some(Content::new(content))
+            }
+            _ => None,
+        };
+        let Some(content) = content else {
+            return self.push(Step::Entry(Box::new(entry)), 512);
+        };
+        let path = entry.path.clone();
+        entry.extents = self.extents(&content).map_err(|e| damaged(&path, e))?;
+        self.push(Step::Entry(Box::new(entry)), 512)?;
+        self.content(&content).map_err(|e| damaged(&path, e))?;
+        self.push(Step::End, 0)
+    }
+
+    fn content(&mut self, content: &Content) -> Result<()> {
+        let blocks = self.source.blocks;
+        for extent in content.extents(blocks, 0) {
+            match extent?.item {
+                Item::Data { id, len } => {
+                    let location = locate(blocks, &id, len)?;
+                    self.load.add_chunk(&location);
+                    self.push(Step::Data((id, location)), 0)?;
+                }
+                Item::Zeros(len) => self.push(Step::Zeros(len), 0)?,
+                Item::Hole(len) => self.push(Step::Hole(len), 0)?,
+                Item::List { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a file with holes has its data.
+    fn extents(&self, content: &Content) -> Result<Option<Vec<Extent>>> {
+        if content.data_bytes() == content.len() {
+            return Ok(None);
+        }
+        let mut extents: Vec<Extent> = Vec::new();
+        let mut holes = false;
+        for found in content.extents(self.source.blocks, 0) {
+            let found = found?;
+            let (offset, len) = (found.start, found.item.len());
+            let count = extents.len();
+            match (found.item, extents.last_mut()) {
+                (Item::Hole(_), _) => holes = true,
+                (_, Some(last)) if last.offset + last.len == offset => last.len += len,
+                _ if count >= MAX_EXTENTS => return Ok(None),
+                _ => extents.push(Extent { offset, len }),
+            }
+        }
+        Ok(holes.then_some(extents))
+    }
+
+    /// The earlier name of a hard-linked file, if there was one.
+    fn first_name(&mut self, path: &EntryPath, node: &Node) -> Option<EntryPath> {
+        if node.link_group == 0 || node.links < 2 {
+            return None;
+        }
+        let Some((first, more)) = self.first_names.get_mut(&node.link_group) else {
+            let first = (path.clone(), node.links - 1);
+            self.first_names.insert(node.link_group, first);
+            return None;
+        };
+        let first = first.clone();
+        *more -= 1;
+        if *more == 0 {
+            self.first_names.remove(&node.link_group);
+        }
+        Some(first)
+    }
+
+    fn push(&mut self, step: Step<Planned>, bytes: usize) -> Result<()> {
+        self.batch.push(step);
+        self.load.add(bytes);
+        if self.load.is_full() {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.load = Load::default();
+        self.queue.push(std::mem::take(&mut self.batch))
+    }
+}
+
+#[cfg(test)]
+mod tests;
