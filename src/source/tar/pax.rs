@@ -118,14 +118,16 @@ pub(super) fn integer(text: &[u8]) -> Option<i64> {
 mod tests {
     use super::*;
 
-    fn all(bytes: &[u8]) -> Result<Vec<(&[u8], &[u8])>, PaxError> {
+    type Pair<'a> = (&'a [u8], &'a [u8]);
+
+    fn all(bytes: &[u8]) -> Result<Vec<Pair<'_>>, PaxError> {
         records(bytes).collect()
     }
 
     #[test]
     fn records_in_order_with_any_value() {
         let bytes = b"11 path=ab\n18 comment=a=b\n\nc\n11 x=\0\n y \n\0\0";
-        let expected: Vec<(&[u8], &[u8])> = vec![
+        let expected: Vec<Pair<'_>> = vec![
             (b"path", b"ab"),
             (b"comment", b"a=b\n\nc"),
             (b"x", b"\0\n y "),

@@ -1,6 +1,11 @@
 //! The law and the tree, for archives of every writer at hand and for bytes made by hand.
 
+mod build;
 mod foreign;
+mod hand;
+mod hostile;
+mod identity;
+mod random;
 
 use std::io::Cursor;
 
