@@ -15,6 +15,7 @@ mod list;
 mod recipe;
 mod shards;
 mod sorter;
+mod stream;
 mod tree;
 mod warnings;
 
@@ -36,6 +37,7 @@ use assemble::{Assembled, Assembler, Mode};
 use feed::{Choose, Feed, FeedState};
 use known::KnownFiles;
 use recipe::RecipeWriter;
+pub use stream::{StreamRequest, ingest_stream};
 use warnings::WarningLog;
 
 /// Turns that may wait between the feed and the assembler.

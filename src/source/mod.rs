@@ -12,5 +12,6 @@ mod extents;
 pub mod identity;
 pub mod peel;
 mod readahead;
+pub mod stream;
 pub mod tar;
 mod window;
