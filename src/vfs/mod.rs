@@ -11,6 +11,7 @@ mod numbers;
 pub mod pool;
 mod snapshot_view;
 mod snapshots;
+mod store;
 mod virtual_tree;
 
 use std::ops::Deref;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 
 pub use attr::{Attr, Owner};
 pub use file::FileBytes;
-pub use virtual_tree::Listed;
+pub use store::{Listed, Store};
 
 use crate::entry::Xattr;
 use crate::error::{Class, Error, Result};
@@ -33,14 +34,6 @@ use virtual_tree::Target;
 
 /// What is known of files that are being read, in memory at most.
 const FILES_BYTES: usize = 8 << 20;
-
-/// What a file system is made of: blocks, and the list of snapshots.
-pub trait Store: Blocks {
-    /// All snapshots known now, sorted by time.
-    fn snapshots(&self) -> Result<Vec<Listed>>;
-    /// Takes in what others added since.
-    fn refresh(&self) -> Result<()>;
-}
 
 /// Whether an answer may wait for the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,10 +8,10 @@ use std::collections::hash_map::Entry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Store;
 use super::numbers::{next_slot, slot_of};
 use super::snapshot_view::SnapshotView;
-use super::virtual_tree::{Door, Listed, Target, VirtualTree};
+use super::store::{Listed, Store};
+use super::virtual_tree::{Door, Target, VirtualTree};
 use crate::error::Result;
 use crate::id::SnapshotId;
 

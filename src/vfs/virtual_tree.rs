@@ -15,24 +15,9 @@ use std::fmt::Write;
 
 use super::attr::{Attr, DIRECTORY, SYMLINK};
 use super::numbers;
+use super::store::Listed;
 use crate::entry::Time;
-use crate::format::tree::Node;
 use crate::id::SnapshotId;
-
-/// What the tree needs to know about a snapshot.
-#[derive(Clone, Debug)]
-pub struct Listed {
-    /// Its id.
-    pub id: SnapshotId,
-    /// Its name.
-    pub name: String,
-    /// When it was begun.
-    pub time: Time,
-    /// Its tags.
-    pub tags: Vec<(String, String)>,
-    /// Its root directory.
-    pub root: Node,
-}
 
 /// Which of its two directories a snapshot's root is. They are different inodes, since a directory has one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
