@@ -13,7 +13,7 @@ use crate::entry::{MemoryEntry, MemorySource, Order, Piece, Source, Time, Xattr}
 use crate::export::judge::{self, bare, file, path, run, sparse};
 use crate::progress::Recorder;
 
-/// Extracts everything that it can.
+/// Extracts everything that it can. (Without `-P`, bsdtar takes leading backslashes for the start of a Windows path.)
 const EXTRACT: [(&str, &[&str]); 2] = [
     (
         "tar",
@@ -25,7 +25,10 @@ const EXTRACT: [(&str, &[&str]); 2] = [
             "-xpf",
         ],
     ),
-    ("bsdtar", &["--xattrs", "--acls", "--numeric-owner", "-xpf"]),
+    (
+        "bsdtar",
+        &["--xattrs", "--acls", "--numeric-owner", "-xpPf"],
+    ),
 ];
 
 /// What Python makes of every member: one line each.
