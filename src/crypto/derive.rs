@@ -18,10 +18,14 @@ pub(super) const SLOT_PASSPHRASE: Context = Context("repo 2026 slot passphrase v
 pub(super) const SLOT_KEY_FILE: Context = Context("repo 2026 slot key file v1");
 pub(super) const SLOT_WRAP: Context = Context("repo 2026 slot wrap v1");
 pub(super) const SLOT_COMMITMENT: Context = Context("repo 2026 slot commitment v1");
+pub(super) const SLOT_PRIVATE: Context = Context("repo 2026 slot private key v1");
 pub(super) const SLOT_VOUCHER: Context = Context("repo 2026 slot voucher v1");
 pub(super) const SLOT_VOUCHED: Context = Context("repo 2026 slot vouched v1");
 pub(super) const GEAR_TABLE: Context = Context("repo 2026 gear table v1");
-pub(super) const CATALOG_KEY: Context = Context("repo 2026 catalog key v1");
+pub(super) const CATALOG_FULL: Context = Context("repo 2026 full catalog v1");
+pub(super) const CATALOG_INGEST: Context = Context("repo 2026 ingest catalog v1");
+pub(super) const CATALOG_ROWS: Context = Context("repo 2026 catalog rows v1");
+pub(super) const CATALOG_NAMES: Context = Context("repo 2026 catalog names v1");
 
 /// The key for `context` from `secret` and public `parts`. The parts of one context always have the same
 /// lengths (a variable one may only come last), so their concatenation is unambiguous.

@@ -7,8 +7,8 @@
 //! Invariant: a keyring is full (private halves of all epochs, and the slots key) or ingest (no private half, one epoch).
 
 use super::{
-    ChunkerKey, CryptoError, EpochPublic, EpochSecret, IdKey, IndexKey, Secret32, SlotsKey,
-    secret_buffer,
+    CatalogKey, ChunkerKey, CryptoError, EpochPublic, EpochSecret, IdKey, IndexKey, Secret32,
+    SlotsKey, derive, secret_buffer,
 };
 use crate::format::{Cursor, DecodeError};
 use zeroize::Zeroizing;
@@ -76,6 +76,8 @@ pub struct Keyring {
     pub slots: Option<SlotsKey>,
     /// BLAKE3 of the repository's `config`, which lies in the clear: nobody changes it unnoticed.
     pub config_digest: [u8; 32],
+    /// Counts the changes of keys, from 1; see [`Keyring::generation`].
+    generation: u32,
     /// In rising order of their numbers.
     older: Vec<Epoch>,
     newest: Epoch,
@@ -97,6 +99,7 @@ const CONFIG: u8 = 4;
 const SLOTS: u8 = 5;
 const EPOCH_PUBLIC: u8 = 6;
 const EPOCH_SECRET: u8 = 7;
+const GENERATION: u8 = 8;
 
 impl Keyring {
     /// Fresh keys for a new repository, with one epoch.
@@ -107,6 +110,7 @@ impl Keyring {
             index: IndexKey::generate()?,
             slots: Some(SlotsKey::generate()?),
             config_digest,
+            generation: 1,
             older: Vec::new(),
             newest: Epoch::full(1, EpochSecret::generate()?),
             unknown: Vec::new(),
@@ -132,12 +136,30 @@ impl Keyring {
         &self.newest
     }
 
+    /// Rises with every change of keys. Where slots of several generations lie side by side (an interrupted
+    /// change, or a store that brings old slots back), the highest is the one that counts.
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// The key of the holder's local catalog. A full holder's cannot be had from an ingest keyring: it
+    /// remembers what an ingest holder must not read. It stays the same over changes of keys.
+    pub fn catalog_key(&self) -> CatalogKey {
+        let oldest = self.older.first().unwrap_or(&self.newest);
+        let id = self.id.secret();
+        match &oldest.secret {
+            Some(key) => CatalogKey::derive(derive::CATALOG_FULL, id, &[key.secret().expose()]),
+            None => CatalogKey::derive(derive::CATALOG_INGEST, id, &[]),
+        }
+    }
+
     /// The same keys without any private half, and with the newest epoch only.
     #[must_use]
     pub fn to_ingest(&self) -> Self {
         let Epoch { number, public, .. } = self.newest;
         Self {
             slots: None,
+            generation: self.generation,
             older: Vec::new(),
             newest: Epoch {
                 number,
@@ -172,6 +194,8 @@ impl Keyring {
         if self.role() != Role::Full {
             return Err(CryptoError::RoleIngest("change keys"));
         }
+        let too_many = malformed("its keys changed too often");
+        self.generation = self.generation.checked_add(1).ok_or(too_many)?;
         self.slots = Some(SlotsKey::generate()?);
         Ok(())
     }
@@ -179,7 +203,7 @@ impl Keyring {
     /// The stored form; secret.
     pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
         let unknown: usize = self.unknown.iter().map(|(_, bytes)| bytes.len() + 3).sum();
-        let mut out = secret_buffer(1 + 5 * 35 + (self.older.len() + 1) * 39 + unknown);
+        let mut out = secret_buffer(1 + 5 * 35 + 7 + (self.older.len() + 1) * 39 + unknown);
         out.push(VERSION);
         put(&mut out, ID, &[self.id.secret().expose()])?;
         put(&mut out, CHUNKER, &[self.chunker.secret().expose()])?;
@@ -188,6 +212,7 @@ impl Keyring {
         if let Some(slots) = &self.slots {
             put(&mut out, SLOTS, &[slots.secret().expose()])?;
         }
+        put(&mut out, GENERATION, &[&self.generation.to_le_bytes()])?;
         for epoch in self.epochs() {
             let number = epoch.number.to_le_bytes();
             match &epoch.secret {
@@ -231,6 +256,7 @@ impl Keyring {
 #[derive(Default)]
 struct Fields {
     single: [Option<Secret32>; 5],
+    generation: Option<u32>,
     epochs: Vec<Epoch>,
     unknown: Vec<(u8, Zeroizing<Vec<u8>>)>,
 }
@@ -245,6 +271,13 @@ impl Fields {
                     .ok_or(malformed("a field is doubled"))?;
                 *place = Some(secret(value)?);
             }
+            GENERATION if self.generation.is_none() => {
+                let value = value
+                    .try_into()
+                    .map_err(|_| malformed("a number has the wrong length"))?;
+                self.generation = Some(u32::from_le_bytes(value));
+            }
+            GENERATION => return Err(malformed("a field is doubled")),
             EPOCH_PUBLIC | EPOCH_SECRET => self.add_epoch(number, value)?,
             _ => self.unknown.push((number, Zeroizing::new(value.to_vec()))),
         }
@@ -300,7 +333,8 @@ impl Fields {
             id: IdKey::from_secret(id.ok_or(missing.clone())?),
             chunker: ChunkerKey::from_secret(chunker.ok_or(missing.clone())?),
             index: IndexKey::from_secret(index.ok_or(missing.clone())?),
-            config_digest: *config.ok_or(missing)?.expose(),
+            config_digest: *config.ok_or(missing.clone())?.expose(),
+            generation: self.generation.ok_or(missing)?,
             slots: slots.map(SlotsKey::from_secret),
             older,
             newest,

@@ -48,20 +48,18 @@ key_type!(
     /// Authenticates key slots, so that new keys are handed only to slots that a full holder made.
     SlotsKey
 );
-key_type!(
-    /// Seals rows of the local catalog, which a thief of the client's disk shall not read.
-    CatalogKey
-);
+
+/// Seals and names rows of the local catalog, which a thief of the client's disk shall not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CatalogKey {
+    rows: Secret32,
+    names: Secret32,
+}
 
 impl IdKey {
     /// The identifier of a chunk: keyed BLAKE3-256 of its plaintext.
     pub fn id(&self, plaintext: &[u8]) -> ChunkId {
         ChunkId::new(*blake3::keyed_hash(self.0.expose(), plaintext).as_bytes())
-    }
-
-    /// The key of the local catalog. Every role has it.
-    pub fn catalog_key(&self) -> CatalogKey {
-        CatalogKey(derive::key(derive::CATALOG_KEY, self.0.expose(), &[]))
     }
 }
 
@@ -82,6 +80,20 @@ impl ChunkerKey {
 pub(super) const ROW_OVERHEAD: usize = 24 + 16;
 
 impl CatalogKey {
+    /// The key of a catalog that belongs to holders of `secret`.
+    pub(super) fn derive(context: derive::Context, secret: &Secret32, parts: &[&[u8]]) -> Self {
+        let key = derive::key(context, secret.expose(), parts);
+        Self {
+            rows: derive::key(derive::CATALOG_ROWS, key.expose(), &[]),
+            names: derive::key(derive::CATALOG_NAMES, key.expose(), &[]),
+        }
+    }
+
+    /// What stands for `name` (a path, say) where a row is looked up by it.
+    pub fn name(&self, name: &[u8]) -> [u8; 32] {
+        *blake3::keyed_hash(self.names.expose(), name).as_bytes()
+    }
+
     /// Seals a row. `context` (table, column, row key) must be the same when it is opened.
     pub fn seal(&self, context: &[u8], plain: &[u8]) -> Result<Vec<u8>, CryptoError> {
         // Rows have no counter to number them by; 192 random bits need none.
@@ -134,6 +146,6 @@ impl CatalogKey {
     }
 
     fn cipher(&self) -> XChaCha20Poly1305 {
-        XChaCha20Poly1305::new(self.0.expose().into())
+        XChaCha20Poly1305::new(self.rows.expose().into())
     }
 }

@@ -335,6 +335,6 @@ fn context(key: &RowKey, index: u32) -> [u8; 20] {
 
 fn row_key(repository: &Repository, name: &[u8]) -> RowKey {
     let mut key = [0; 16];
-    key.copy_from_slice(&repository.chunk_id(name).as_bytes()[..16]);
+    key.copy_from_slice(&repository.catalog_key().name(name)[..16]);
     key
 }

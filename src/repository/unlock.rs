@@ -117,7 +117,7 @@ impl Repository {
         let (catalog, opened) = Catalog::open(catalog, id)?;
         let repository = Arc::new(Self {
             keys: ObjectKeys::new(id, &keyring),
-            catalog_key: keyring.id.catalog_key(),
+            catalog_key: keyring.catalog_key(),
             backend,
             config,
             id,
@@ -171,7 +171,18 @@ impl Repository {
                 "this is the last key with the role full: without it nothing could be read again",
             ));
         }
-        self.backend.remove(&slot_key(slot)?)?;
+        let (gone, rest): (Vec<_>, Vec<_>) = slots
+            .iter()
+            .partition(|other| other.info().id == slot.info().id);
+        for slot in gone {
+            self.backend.remove(&slot_key(slot)?)?;
+        }
+        // With another slots key in the others, a store that brings the slot back cannot have it handed keys later.
+        let mut keyring = self.keyring().clone();
+        keyring
+            .renew_slots_key()
+            .map_err(crypto("renew the keys"))?;
+        self.rewrap(&rest, &keyring)?;
         Ok(slot.info().clone())
     }
 
@@ -212,18 +223,24 @@ impl Repository {
         let slots = self.verified_slots()?;
         let mut keyring = self.keyring().clone();
         keyring.rotate().map_err(crypto("rotate the keys"))?;
+        self.rewrap(&slots.iter().collect::<Vec<_>>(), &keyring)?;
+        Ok(keyring.newest_epoch().number)
+    }
+
+    /// Puts `keyring` into these slots: all new ones are there before the first old one goes.
+    fn rewrap(&self, slots: &[&Slot], keyring: &Keyring) -> Result<()> {
         let renewed: Vec<Slot> = slots
             .iter()
-            .map(|slot| slot.rewrap(self.id, self.keyring(), &keyring))
+            .map(|slot| slot.rewrap(self.id, self.keyring(), keyring))
             .collect::<Result<_, _>>()
             .map_err(crypto("wrap the new keys"))?;
         for slot in &renewed {
             write_slot(self.backend.as_ref(), slot)?;
         }
-        for slot in &slots {
+        for slot in slots {
             self.backend.remove(&slot_key(slot)?)?;
         }
-        Ok(keyring.newest_epoch().number)
+        Ok(())
     }
 
     /// The key slots, as far as a full holder's key vouches for them; others are left out.
@@ -238,6 +255,14 @@ impl Repository {
     fn verified_slots(&self) -> Result<Vec<Slot>> {
         self.require_full("manage keys")?;
         let mut slots = read_slots(self.backend.as_ref())?;
+        let own = self.keyring().generation();
+        if slots.iter().any(|slot| slot.info().generation > own) {
+            // Going on would make a second line of keys beside the first.
+            return Err(Error::new(
+                Class::Refused,
+                "the keys were changed since this key was given its own: use a key that knows the change",
+            ));
+        }
         slots.retain(|slot| slot.verify(self.id, self.keyring()).is_ok());
         slots.sort_by_key(|slot| (slot.info().created, slot.info().id));
         Ok(slots)
@@ -282,7 +307,7 @@ fn bad_config(error: ConfigError) -> Error {
 }
 
 fn slot_key(slot: &Slot) -> Result<Key> {
-    Key::named(Area::Keys, &slot.info().id.to_hex())
+    Key::named(Area::Keys, &slot.name())
 }
 
 fn write_slot(backend: &dyn Backend, slot: &Slot) -> Result<()> {
@@ -305,7 +330,7 @@ fn read_slot(backend: &dyn Backend, name: &str) -> Result<Slot> {
     let key = Key::named(Area::Keys, name)?;
     let bytes = backend.read_all(&key, crypto::slot::MAX_SLOT_BYTES as u64)?;
     let slot = Slot::decode(&bytes).map_err(super::object::sealed(&key))?;
-    if slot.info().id.to_hex() != name {
+    if slot.name() != name {
         return Err(Error::corrupt(format!(
             "{key}: it says that it is another slot"
         )));
@@ -325,21 +350,21 @@ fn open_keyring(backend: &dyn Backend, id: RepositoryId, unlock: Unlock<'_>) -> 
     open_slot(backend, id, unlock).map(|(_, keyring)| keyring)
 }
 
-/// The slot that `unlock` opens, and what is in it. Where an interrupted rotation left the same slot with older keys
-/// beside it, the one that knows more epochs counts.
+/// The slot that `unlock` opens, and what is in it. Where an interrupted change of keys left the same slot with older
+/// keys beside it, the highest generation counts, so those are tried first.
 fn open_slot(
     backend: &dyn Backend,
     id: RepositoryId,
     unlock: Unlock<'_>,
 ) -> Result<(Slot, Keyring)> {
-    let slots = read_slots(backend)?;
+    let mut slots = read_slots(backend)?;
     if slots.is_empty() {
         return Err(Error::corrupt(format!(
             "no key slot of {} can be read: restore its keys/ folder from a copy",
             backend.location()
         )));
     }
-    let mut best: Option<(Slot, Keyring)> = None;
+    slots.sort_by_key(|slot| std::cmp::Reverse(slot.info().generation));
     let mut damage = None;
     for slot in slots {
         let fits = matches!(
@@ -347,31 +372,18 @@ fn open_slot(
             (SlotKind::Passphrase(_), Unlock::Passphrase(_))
                 | (SlotKind::KeyFile, Unlock::KeyFile(_))
         );
-        let again = best.as_ref().is_none_or(|(b, _)| {
-            let (b, s) = (b.info(), slot.info());
-            (b.created, b.role, &b.label) == (s.created, s.role, &s.label)
-        });
-        if !fits || !again {
+        if !fits {
             continue;
         }
         match slot.open(id, unlock) {
-            Ok(keyring) => {
-                let newest = |k: &Keyring| k.newest_epoch().number;
-                if best
-                    .as_ref()
-                    .is_none_or(|(_, k)| newest(k) < newest(&keyring))
-                {
-                    best = Some((slot, keyring));
-                }
-            }
+            Ok(keyring) => return Ok((slot, keyring)),
             Err(e) if e.class() == Class::WrongKey => {}
             Err(e) => damage = Some(e),
         }
     }
-    match (best, damage) {
-        (Some(best), _) => Ok(best),
-        (None, Some(e)) => Err(Error::caused(e.class(), "open a key slot", e)),
-        (None, None) => Err(Error::new(
+    match damage {
+        Some(e) => Err(Error::caused(e.class(), "open a key slot", e)),
+        None => Err(Error::new(
             Class::WrongKey,
             match unlock {
                 Unlock::Passphrase(_) => "no key slot opens with this passphrase",

@@ -8,14 +8,15 @@
 //!  11   1  zero
 //!  12  12  Argon2id: m in KiB, t, p  u32 each; zeros for a key file
 //!  24   8  created, i64              seconds since 1970
-//!  32  16  name of the slot          the name it is stored under
-//!  48  32  salt
-//!  80  32  public key of the slot
-//! 112  32  ephemeral public key      of the wrap
-//! 144  32  key commitment            of the wrap
-//! 176   L  label                     UTF-8, in the clear
+//!  32  16  id                        stays the same when the slot is wrapped again
+//!  48   4  generation, u32           of the keyring; stored under the name "ID-GENERATION"
+//!  52  32  salt
+//!  84  32  public key of the slot
+//! 116  32  ephemeral public key      of the wrap
+//! 148  32  key commitment            of the wrap
+//! 180   L  label                     UTF-8, in the clear
 //!          keyring, sealed           with all the above and the repository id authenticated
-//!  -80 48  voucher, sealed           under a key from the slots key, 0..32, 48..112 and the label
+//!  -80 48  voucher, sealed           under a key from the slots key, 0..48, 52..116 and the label
 //!  -32 32  checksum                  BLAKE3 of all the above: tells damage from a wrong passphrase
 //! ```
 
@@ -36,7 +37,7 @@ pub(super) const MAX_LABEL: usize = 255;
 const MAGIC: &[u8; 7] = b"repokey";
 const VERSION: u8 = 1;
 /// All before the label.
-const CLEAR_LEN: usize = 176;
+const CLEAR_LEN: usize = 180;
 const NO_KDF: KdfParams = KdfParams {
     m_kib: 0,
     t: 0,
@@ -44,7 +45,7 @@ const NO_KDF: KdfParams = KdfParams {
 };
 
 impl Slot {
-    /// Bytes 0 to 32: what the slot is for.
+    /// Bytes 0 to 48: what the slot is for.
     fn head(&self) -> Vec<u8> {
         let (kind, kdf) = match self.info.kind {
             SlotKind::Passphrase(kdf) => (1, kdf),
@@ -57,6 +58,7 @@ impl Slot {
             head.extend(number.to_le_bytes());
         }
         head.extend(self.info.created.to_le_bytes());
+        head.extend(self.info.id.as_bytes());
         head
     }
 
@@ -71,10 +73,11 @@ impl Slot {
         .concat()
     }
 
-    /// Bytes 0 to 144: what the commitment covers.
+    /// Bytes 0 to 148: what the commitment covers.
     pub(super) fn committed(&self) -> Vec<u8> {
-        let id = self.info.id.as_bytes().as_slice();
-        [&self.head(), id, &self.salt, &self.public, &self.ephemeral].concat()
+        let generation = self.info.generation.to_le_bytes();
+        let keys = [self.salt, self.public, self.ephemeral].concat();
+        [&self.head(), generation.as_slice(), &keys].concat()
     }
 
     /// Everything before the sealed keyring.
@@ -139,7 +142,8 @@ impl Slot {
         label_len: u8,
     ) -> Result<Self, DecodeError> {
         let created = i64::from_le_bytes(cursor.array("time")?);
-        let id = SlotId::new(cursor.array("name")?);
+        let id = SlotId::new(cursor.array("id")?);
+        let generation = cursor.u32("generation")?;
         let salt = cursor.array("salt")?;
         let public = cursor.array("public key")?;
         let ephemeral = cursor.array("ephemeral key")?;
@@ -155,6 +159,7 @@ impl Slot {
         let vouched = cursor.array("voucher")?;
         let info = SlotInfo {
             id,
+            generation,
             kind,
             role,
             label,

@@ -46,8 +46,10 @@ pub enum SlotKind {
 /// What a slot says in the clear. Proven only once the slot was verified or opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlotInfo {
-    /// The name that it is stored under.
+    /// Which slot it is, for as long as it exists.
     pub id: SlotId,
+    /// The generation of the keyring in it. Of two slots with one id the higher one counts.
+    pub generation: u32,
     /// How it is opened.
     pub kind: SlotKind,
     /// What its holder can do.
@@ -162,6 +164,7 @@ impl Slot {
         let mut slot = Self {
             info: SlotInfo {
                 id: SlotId::new(seeds.id),
+                generation: keyring.generation(),
                 kind,
                 role: new.role,
                 label: new.label.to_owned(),
@@ -174,14 +177,14 @@ impl Slot {
             sealed: Vec::new(),
             vouched: [0; SEALED_SECRET_BYTES],
         };
-        let private = slot.private(unlock)?;
+        let (private, voucher) = slot.secrets(unlock)?;
         slot.public = wrap::public(&private);
-        slot.fill(repository, keyring, &voucher(&private), &seeds.ephemeral)?;
+        slot.fill(repository, keyring, &voucher, &seeds.ephemeral)?;
         Ok(slot)
     }
 
-    /// The same slot (passphrase, role, label) under a new name, with `new` keys in it: what a full holder does
-    /// to every slot after a change of keys. `old` keys must prove that a full holder made this slot.
+    /// The same slot (id, passphrase, role, label) with `new` keys in it, under the name of their generation: what
+    /// a full holder does to every slot after a change of keys. `old` keys prove that a full holder made it.
     pub fn rewrap(
         &self,
         repository: RepositoryId,
@@ -190,7 +193,7 @@ impl Slot {
     ) -> Result<Self, CryptoError> {
         let voucher = self.voucher(repository, old)?;
         let mut slot = self.clone();
-        slot.info.id = SlotId::new(random()?);
+        slot.info.generation = new.generation();
         slot.fill(repository, new, &voucher, &Secret32::generate()?)?;
         Ok(slot)
     }
@@ -264,11 +267,10 @@ impl Slot {
         repository: RepositoryId,
         unlock: Unlock<'_>,
     ) -> Result<Keyring, CryptoError> {
-        let private = self.private(unlock)?;
+        let (private, voucher) = self.secrets(unlock)?;
         if !derive::same(&wrap::public(&private), &self.public) {
             return Err(CryptoError::WrongSecret);
         }
-        let voucher = voucher(&private);
         let binding = [repository.as_bytes().as_slice(), voucher.expose()];
         let key = WrapKey::from(&self.ephemeral, &private, derive::SLOT_WRAP, &binding)?;
         let commitment = key.commitment(derive::SLOT_COMMITMENT, &self.committed());
@@ -284,10 +286,11 @@ impl Slot {
             return Err(CryptoError::Forged(WHAT));
         }
         let keyring = Keyring::decode(&plain)?;
-        if keyring.role() != self.info.role {
+        let said = (self.info.role, self.info.generation);
+        if (keyring.role(), keyring.generation()) != said {
             return Err(CryptoError::Malformed {
                 what: WHAT,
-                why: "its role is not its keyring's",
+                why: "its role or generation is not its keyring's",
             });
         }
         if keyring.role() == Role::Full {
@@ -296,34 +299,31 @@ impl Slot {
         Ok(keyring)
     }
 
+    /// The name to store it under.
+    pub fn name(&self) -> String {
+        format!("{}-{}", self.info.id, self.info.generation)
+    }
+
     /// What the slot says in the clear.
     pub fn info(&self) -> &SlotInfo {
         &self.info
     }
 
-    /// The private half of the slot's pair.
-    fn private(&self, unlock: Unlock<'_>) -> Result<Secret32, CryptoError> {
-        match (self.info.kind, unlock) {
+    /// The private half of the slot's pair, and its voucher. Neither can be had from the other: should the
+    /// pair be broken one day, the voucher still stands.
+    fn secrets(&self, unlock: Unlock<'_>) -> Result<(Secret32, Secret32), CryptoError> {
+        let root = match (self.info.kind, unlock) {
             (SlotKind::Passphrase(kdf), Unlock::Passphrase(passphrase)) => {
                 let stretched = kdf.stretch(&passphrase.0, &self.salt)?;
-                Ok(derive::key(
-                    derive::SLOT_PASSPHRASE,
-                    stretched.expose(),
-                    &[],
-                ))
+                derive::key(derive::SLOT_PASSPHRASE, stretched.expose(), &[])
             }
-            (SlotKind::KeyFile, Unlock::KeyFile(file)) => Ok(derive::key(
-                derive::SLOT_KEY_FILE,
-                file.secret().expose(),
-                &[&self.salt],
-            )),
-            (SlotKind::Passphrase(_), _) => Err(CryptoError::WrongKind("passphrase")),
-            (SlotKind::KeyFile, _) => Err(CryptoError::WrongKind("key file")),
-        }
+            (SlotKind::KeyFile, Unlock::KeyFile(file)) => {
+                derive::key(derive::SLOT_KEY_FILE, file.secret().expose(), &[&self.salt])
+            }
+            (SlotKind::Passphrase(_), _) => return Err(CryptoError::WrongKind("passphrase")),
+            (SlotKind::KeyFile, _) => return Err(CryptoError::WrongKind("key file")),
+        };
+        let part = |context| derive::key(context, root.expose(), &[]);
+        Ok((part(derive::SLOT_PRIVATE), part(derive::SLOT_VOUCHER)))
     }
-}
-
-/// The second secret of a slot.
-fn voucher(private: &Secret32) -> Secret32 {
-    derive::key(derive::SLOT_VOUCHER, private.expose(), &[])
 }

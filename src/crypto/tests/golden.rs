@@ -24,7 +24,7 @@ fn keyring() -> Keyring {
         encoded.extend([field, 32, 0]);
         encoded.extend(array::<32>(seed));
     }
-    encoded.extend([7, 36, 0, 1, 0, 0, 0]);
+    encoded.extend([8, 4, 0, 1, 0, 0, 0, 7, 36, 0, 1, 0, 0, 0]);
     encoded.extend(array::<32>("epoch 1"));
     Keyring::decode(&encoded).unwrap()
 }
@@ -52,12 +52,15 @@ fn compute() -> Vectors {
     let gear: Vec<u8> = gear.iter().flat_map(|entry| entry.to_le_bytes()).collect();
     put("gear table, first 64 bytes", &gear[..64]);
     put("gear table, blake3", blake3::hash(&gear).as_bytes());
-    let row = keyring
-        .id
-        .catalog_key()
-        .seal_with(&array("nonce"), b"files:1", b"row")
-        .unwrap();
-    put("catalog row", &row);
+    for (ring, role) in [(keyring.clone(), "full"), (keyring.to_ingest(), "ingest")] {
+        let key = ring.catalog_key();
+        let row = key.seal_with(&array("nonce"), b"files:1", b"row").unwrap();
+        put(&format!("catalog {role} row"), &row);
+        put(
+            &format!("catalog {role} name of '/etc'"),
+            &key.name(b"/etc"),
+        );
+    }
     put_objects(&keyring, &mut put);
     put_slots(&keyring, &mut put);
     out

@@ -124,7 +124,7 @@ fn ids_and_tables_depend_on_the_key() {
 
 #[test]
 fn catalog_rows_are_bound_to_their_place() {
-    let key = keyring().id.catalog_key();
+    let key = keyring().catalog_key();
     let row = key.seal(b"files:1", b"/etc/shadow").unwrap();
     assert_eq!(key.open(b"files:1", &row).unwrap(), b"/etc/shadow");
     assert_ne!(
@@ -134,7 +134,7 @@ fn catalog_rows_are_bound_to_their_place() {
     );
     assert!(!contains(&row, b"shadow"));
     assert!(key.open(b"files:2", &row).is_err());
-    assert!(keyring().id.catalog_key().open(b"files:1", &row).is_err());
+    assert!(keyring().catalog_key().open(b"files:1", &row).is_err());
     for bit in 0..row.len() * 8 {
         let mut row = row.clone();
         row[bit / 8] ^= 1 << (bit % 8);
@@ -143,6 +143,34 @@ fn catalog_rows_are_bound_to_their_place() {
     for length in 0..row.len() {
         assert!(key.open(b"files:1", &row[..length]).is_err());
     }
+}
+
+#[test]
+fn an_ingest_holder_cannot_read_a_full_holders_catalog() {
+    let mut full = keyring();
+    let (before, ingest) = (full.catalog_key(), full.to_ingest().catalog_key());
+    assert_ne!(before, ingest);
+    assert_ne!(before.name(b"/etc"), ingest.name(b"/etc"));
+    full.rotate().unwrap();
+    assert_eq!(
+        full.catalog_key(),
+        before,
+        "a rotation leaves the catalog readable"
+    );
+    assert_eq!(full.to_ingest().catalog_key(), ingest);
+    let row = before.seal(b"files", b"secret path").unwrap();
+    assert!(ingest.open(b"files", &row).is_err());
+}
+
+#[test]
+fn every_change_of_keys_is_a_generation() {
+    let mut full = keyring();
+    assert_eq!(full.generation(), 1);
+    full.rotate().unwrap();
+    assert_eq!((full.generation(), full.newest_epoch().number), (2, 2));
+    full.renew_slots_key().unwrap();
+    assert_eq!((full.generation(), full.newest_epoch().number), (3, 2));
+    assert_eq!(full.to_ingest().generation(), 3);
 }
 
 #[test]

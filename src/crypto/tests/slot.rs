@@ -196,7 +196,8 @@ fn rotation_reaches_slots_whose_passphrase_nobody_typed() {
         let slot = slot.rewrap(REPOSITORY, &old, &new).unwrap();
         Slot::decode(&slot.encode()).unwrap()
     });
-    assert_ne!(first.info().id, slots[0].info().id);
+    assert_eq!(first.info().id, slots[0].info().id);
+    assert_ne!(first.name(), slots[0].name());
     assert_eq!(first.info().label, slots[0].info().label);
     assert!(same(
         &first.open(REPOSITORY, Unlock::KeyFile(&mine)).unwrap(),
@@ -230,7 +231,7 @@ fn a_store_cannot_slip_in_a_slot_or_a_keyring() {
     let raised = Slot::decode(&forged(bytes)).unwrap();
     assert!(raised.rewrap(REPOSITORY, &good, &good).is_err());
     let mut bytes = slot.encode();
-    bytes[80..112].copy_from_slice(&intruder.encode()[80..112]);
+    bytes[84..116].copy_from_slice(&intruder.encode()[84..116]);
     let replaced = Slot::decode(&forged(bytes)).unwrap();
     assert!(replaced.rewrap(REPOSITORY, &good, &good).is_err());
     // A keyring sealed to the slot's public key with a guessed voucher does not open.

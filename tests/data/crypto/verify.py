@@ -53,6 +53,7 @@ tl = lambda f, v: bytes([f]) + struct.pack("<H", len(v)) + v
 full = (
     b"\x01"
     + b"".join(tl(i, X(s)) for i, s in enumerate(["id", "chunker", "index", "config", "slots"], 1))
+    + tl(8, struct.pack("<I", 1))
     + tl(7, struct.pack("<I", 1) + X("epoch 1"))
 )
 ok("keyring full", full)
@@ -61,6 +62,7 @@ ok("epoch 1 public", e1)
 ing = (
     b"\x01"
     + b"".join(tl(i, X(s)) for i, s in enumerate(["id", "chunker", "index", "config"], 1))
+    + tl(8, struct.pack("<I", 1))
     + tl(6, struct.pack("<I", 1) + e1)
 )
 ok("keyring ingest", ing)
@@ -93,19 +95,21 @@ for s, (name, C) in enumerate([("chacha", ChaCha20Poly1305), ("aes", AESGCM)], 1
 
 
 # slots
-def slot(kind, role, label, kdf, private, keyring):
+def slot(kind, role, label, kdf, root, keyring):
+    private = dk("repo 2026 slot private key v1", root)
+    vou = dk("repo 2026 slot voucher v1", root)
     head = (
         b"repokey\x01"
         + bytes([kind, role, len(label), 0])
         + struct.pack("<III", *kdf)
         + struct.pack("<q", 1790000000)
+        + X("slot id", 16)
     )
     salt = X("slot salt")
     p = pub(private)
     se = pub(X("slot ephemeral"))
-    vou = dk("repo 2026 slot voucher v1", private)
     w = dk("repo 2026 slot wrap v1", dh(X("slot ephemeral"), p), se, p, R, vou)
-    committed = head + X("slot id", 16) + salt + p + se
+    committed = head + struct.pack("<I", 1) + salt + p + se
     clear = committed + dk("repo 2026 slot commitment v1", w, committed) + label
     lasting = head + salt + p + label
     vk = dk("repo 2026 slot vouched v1", X("slots"), R, lasting)
@@ -165,11 +169,14 @@ def hchacha(k, n):
     return struct.pack("<8I", *(s[:4] + s[12:]))
 
 
-ck = dk("repo 2026 catalog key v1", X("id"))
 n = X("nonce", 24)
-ok(
-    "catalog row",
-    n + ChaCha20Poly1305(hchacha(ck, n[:16])).encrypt(b"\0" * 4 + n[16:], b"row", b"files:1"),
-)
+for role, ck in [
+    ("full", dk("repo 2026 full catalog v1", X("id"), X("epoch 1"))),
+    ("ingest", dk("repo 2026 ingest catalog v1", X("id"))),
+]:
+    cipher = ChaCha20Poly1305(hchacha(dk("repo 2026 catalog rows v1", ck), n[:16]))
+    ok(f"catalog {role} row", n + cipher.encrypt(b"\0" * 4 + n[16:], b"row", b"files:1"))
+    names = dk("repo 2026 catalog names v1", ck)
+    ok(f"catalog {role} name of '/etc'", blake3(b"/etc", key=names).digest())
 print("wrong:", failed, "not made:", set(V) - seen)
 sys.exit(bool(failed or set(V) - seen))
