@@ -1,0 +1,180 @@
+//! Bytes out in order: literals, chunks, zeros and holes planned ahead, put together by workers, taken by the caller.
+
+use std::num::NonZeroUsize;
+
+use super::ahead::{Queue, in_order};
+use super::load::{Load, fetch, locate};
+use crate::error::{Error, Result};
+use crate::format::content::Item;
+use crate::id::ChunkId;
+use crate::repository::Location;
+use crate::repository::block_cache::Blocks;
+use crate::repository::content::Content;
+
+/// The most zeros that are put together with other bytes at once.
+const MAX_ZEROS: u64 = 1 << 20;
+
+/// What comes next.
+#[derive(Clone, Copy, Debug)]
+pub enum Stretch<'a> {
+    /// Bytes.
+    Bytes(&'a [u8]),
+    /// A hole of this many bytes.
+    Hole(u64),
+}
+
+/// What the holes of a content become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holes {
+    /// They are told as holes.
+    Keep,
+    /// Nothing: an archive that knows of them does not contain them.
+    Drop,
+}
+
+enum Part {
+    /// So many of the literal bytes of the piece.
+    Literal(usize),
+    Chunk(ChunkId, Location),
+    Zeros(usize),
+    Hole(u64),
+}
+
+/// A piece of the plan.
+#[derive(Default)]
+pub(super) struct Piece {
+    parts: Vec<Part>,
+    literals: Vec<u8>,
+}
+
+/// A piece put together: bytes, and where in them holes are.
+pub(super) struct Ready {
+    bytes: Vec<u8>,
+    holes: Vec<(usize, u64)>,
+}
+
+/// Takes the plan of a stream.
+pub(super) struct Plan<'a> {
+    blocks: &'a dyn Blocks,
+    queue: &'a mut Queue<Piece, Ready>,
+    piece: Piece,
+    load: Load,
+}
+
+impl Plan<'_> {
+    /// These bytes.
+    pub(super) fn literal(&mut self, bytes: &[u8]) -> Result<()> {
+        self.piece.literals.extend_from_slice(bytes);
+        self.add(Part::Literal(bytes.len()), bytes.len())
+    }
+
+    /// All of a file's content.
+    pub(super) fn content(&mut self, content: &Content, holes: Holes) -> Result<()> {
+        for extent in content.extents(self.blocks, 0) {
+            match (extent?.item, holes) {
+                (Item::Data { id, len }, _) => {
+                    let location = locate(self.blocks, &id, len)?;
+                    self.load.add_chunk(&location);
+                    self.add(Part::Chunk(id, location), 0)?;
+                }
+                (Item::Zeros(len), _) => self.zeros(len)?,
+                (Item::Hole(len), Holes::Keep) => self.add(Part::Hole(len), 0)?,
+                (Item::Hole(_), Holes::Drop) | (Item::List { .. }, _) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn zeros(&mut self, mut len: u64) -> Result<()> {
+        while len > 0 {
+            let bytes = len.min(MAX_ZEROS);
+            len -= bytes;
+            let bytes = usize::try_from(bytes).unwrap_or_default();
+            self.add(Part::Zeros(bytes), bytes)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, part: Part, bytes: usize) -> Result<()> {
+        self.piece.parts.push(part);
+        self.load.add(bytes);
+        if self.load.is_full() {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.load = Load::default();
+        self.queue.push(std::mem::take(&mut self.piece))
+    }
+}
+
+/// Streams what `plan` says to `take`, prepared ahead by `threads` workers. Every chunk is checked.
+pub(super) fn stream(
+    blocks: &dyn Blocks,
+    threads: NonZeroUsize,
+    plan: impl FnOnce(&mut Plan<'_>) -> Result<()> + Send,
+    take: &mut dyn FnMut(Stretch<'_>) -> Result<()>,
+) -> Result<()> {
+    in_order(
+        threads,
+        |queue| {
+            let mut taken = Plan {
+                blocks,
+                queue,
+                piece: Piece::default(),
+                load: Load::default(),
+            };
+            plan(&mut taken)?;
+            taken.flush()
+        },
+        |piece: Piece| put_together(blocks, &piece),
+        |ready: Ready| {
+            let mut at = 0;
+            for (offset, hole) in &ready.holes {
+                bytes(&ready.bytes[at..*offset], take)?;
+                take(Stretch::Hole(*hole))?;
+                at = *offset;
+            }
+            bytes(&ready.bytes[at..], take)
+        },
+    )
+}
+
+fn bytes(bytes: &[u8], take: &mut dyn FnMut(Stretch<'_>) -> Result<()>) -> Result<()> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    take(Stretch::Bytes(bytes))
+}
+
+fn put_together(blocks: &dyn Blocks, piece: &Piece) -> Result<Ready> {
+    let sizes = piece.parts.iter().map(|part| match part {
+        Part::Literal(len) | Part::Zeros(len) => *len,
+        Part::Chunk(_, location) => location.len as usize,
+        Part::Hole(_) => 0,
+    });
+    let mut ready = Ready {
+        bytes: Vec::with_capacity(sizes.sum()),
+        holes: Vec::new(),
+    };
+    let mut literals = piece.literals.as_slice();
+    for part in &piece.parts {
+        match part {
+            Part::Literal(len) => {
+                let (head, rest) = literals
+                    .split_at_checked(*len)
+                    .ok_or_else(|| Error::corrupt("a piece of a stream lost its literals"))?;
+                ready.bytes.extend_from_slice(head);
+                literals = rest;
+            }
+            Part::Chunk(id, location) => {
+                ready.bytes.extend_from_slice(&fetch(blocks, id, location)?);
+            }
+            Part::Zeros(len) => ready.bytes.resize(ready.bytes.len() + len, 0),
+            Part::Hole(len) => ready.holes.push((ready.bytes.len(), *len)),
+        }
+    }
+    Ok(ready)
+}
