@@ -5,6 +5,7 @@
 //! ([`detect`]), never by its name; compression around it is taken off first, because a compressed
 //! stream does not deduplicate.
 
+pub mod command;
 pub mod detect;
 pub mod dir;
 pub mod exclude;
@@ -15,3 +16,12 @@ mod readahead;
 pub mod stream;
 pub mod tar;
 mod window;
+
+use crate::entry::{Entry, EntryPath, Kind};
+
+/// The root of a tree whose input has no directory to stand for it: for its owner only, without a time.
+fn bare_root() -> Entry {
+    let mut root = Entry::new(EntryPath::root(), Kind::Directory);
+    root.meta.mode = 0o700;
+    root
+}

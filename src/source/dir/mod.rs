@@ -49,6 +49,7 @@ use crate::budget::Budget;
 use crate::entry::{EntryPath, Known, Order, Sink, Source};
 use crate::error::{At, Error, Result};
 use crate::progress::Monitor;
+use crate::source::bare_root;
 use crate::source::exclude::Exclude;
 
 /// How a directory is read.
@@ -96,7 +97,7 @@ impl Default for DirOptions {
 /// Streams one or several directories (or single files) as one tree.
 ///
 /// One directory: the tree is its content, and the root comes first with the directory's metadata. Several sources, or one
-/// that is no directory: each lies in the tree under its own name, and no root entry comes. Symbolic links given as
+/// that is no directory: each lies in the tree under its own name, below a bare root. Symbolic links given as
 /// sources are followed, those found inside never.
 pub struct DirSource {
     roots: Vec<Root>,
@@ -274,6 +275,9 @@ impl Source for DirSource {
                 monitor: &*self.monitor,
                 sink,
             };
+            if !self.roots.iter().any(|root| root.under.is_root()) {
+                emit.sink.entry(&bare_root())?;
+            }
             emit.all(&emitted)
         })
     }

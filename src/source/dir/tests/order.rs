@@ -199,12 +199,12 @@ fn several_sources_lie_under_their_names() {
     let roots: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
     let got = stream_all(&roots, DirOptions::default());
     let expect = [
-        "file", "link", "one", "one/f", "to", "to/g", "to/one", "two", "two/g", "two/one",
+        "", "file", "link", "one", "one/f", "to", "to/g", "to/one", "two", "two/g", "two/one",
     ];
     assert_eq!(got.paths(), expect);
     assert_eq!(got.get("link").bytes(), b"1\n");
     let alone = stream(&dir.path().join("file"));
-    assert_eq!(alone.paths(), ["file"]);
+    assert_eq!(alone.paths(), ["", "file"]);
     assert_eq!(alone.get("file").bytes(), b"3\n");
     let twice = vec![dir.path().join("one"), dir.path().join("two/one")];
     let error = DirSource::new(twice, DirOptions::default(), Arc::new(Silent))
