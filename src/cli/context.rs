@@ -5,11 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::exit::{Done, Failure};
+use super::exit::{Done, Failure, Hint};
 use super::progress_bar::{Manner, TermMonitor};
 use super::secret::{self, Purpose, Secret};
 use super::signals;
+use crate::backend::{self, Backend, Key};
+use crate::catalog::CatalogPlace;
+use crate::error::{Class, Error};
+use crate::format::config::{Config, ConfigError, MAX_CONFIG_BYTES};
 use crate::progress::Monitor;
+use crate::repository::Repository;
 
 /// Options that every command takes.
 #[derive(Clone, Debug, clap::Args)]
@@ -128,6 +133,68 @@ impl Context {
             ));
         }
         secret::acquire(purpose, key_file, &self.place()?)
+    }
+
+    /// Opens the repository.
+    pub(super) fn open(&self) -> Done<Arc<Repository>> {
+        Ok(self.open_with_secret()?.0)
+    }
+
+    /// Opens the repository; the secret that did it comes with it.
+    pub(super) fn open_with_secret(&self) -> Done<(Arc<Repository>, Secret)> {
+        let (backend, config) = self.find()?;
+        let secret = self.secret(Purpose::Open)?;
+        let repository = self.open_found(backend, &config, &secret)?;
+        Ok((repository, secret))
+    }
+
+    /// Finds the repository without opening it: nobody is asked for a passphrase in vain.
+    pub(super) fn find(&self) -> Done<(Arc<dyn Backend>, Config)> {
+        let place = self.place()?;
+        let backend = backend::open(&place)?;
+        let bytes = backend.read_all(&Key::config(), MAX_CONFIG_BYTES as u64).map_err(|error| {
+            if error.class() == Class::NotFound {
+                let what = format!("there is no repository at {}", backend.location());
+                let advice = match &self.globals.repo {
+                    Some(_) => "check the place, or make one there with 'repo init'",
+                    None => "make one with 'repo init', or say where yours is with --repo or REPO_URL",
+                };
+                Failure::from(Error::new(Class::NotFound, what)).hint(advice)
+            } else {
+                Failure::from(error)
+            }
+        })?;
+        let config = Config::decode(&bytes).map_err(|error| {
+            let class = match error {
+                ConfigError::Version(_) => Class::Unsupported,
+                ConfigError::Foreign(_) => Class::Invalid,
+                _ => Class::Corrupt,
+            };
+            Error::caused(
+                class,
+                format!("the repository at {}", backend.location()),
+                error,
+            )
+        })?;
+        Ok((backend, config))
+    }
+
+    /// Opens what [`Context::find`] found.
+    pub(super) fn open_found(
+        &self,
+        backend: Arc<dyn Backend>,
+        config: &Config,
+        secret: &Secret,
+    ) -> Done<Arc<Repository>> {
+        // One catalog per repository, whatever the place it is reached at.
+        let catalog = match self.cache_folder() {
+            Some(folder) => CatalogPlace::File(folder.join(format!("{}.sqlite", config.id))),
+            None => CatalogPlace::Memory,
+        };
+        Repository::open(backend, secret.unlock(), &catalog, self.monitor.as_ref())
+            .hint_for(Class::Denied, || {
+                "you may not read or write there; the catalog's place is --cache-dir".into()
+            })
     }
 }
 

@@ -5,19 +5,35 @@
 //! (from options to an open repository), [`output`] and [`progress_bar`] (how they speak), then any command.
 
 #![allow(
-    dead_code,
-    reason = "removed as soon as the commands that use all of it are in"
+    clippy::struct_excessive_bools,
+    clippy::doc_markdown,
+    reason = "switches are booleans, and the help texts on them are prose for a terminal"
 )]
-
+mod cat;
 mod completions;
 mod context;
+mod diff;
+mod entry_view;
 mod exit;
+mod find;
+mod identity;
+mod ingest;
+mod init;
+mod key;
+mod kind;
+mod ls;
 mod man;
 mod output;
+mod place;
 mod progress_bar;
 mod reference;
+mod restore;
 mod secret;
+mod show;
 mod signals;
+mod snapshot_view;
+mod snapshots;
+mod tag;
 mod text;
 
 use std::ffi::OsString;
@@ -59,6 +75,16 @@ struct Cli {
 /// One line per subcommand, in the order in which a person meets them.
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(init::Args),
+    Ingest(ingest::Args),
+    Snapshots(snapshots::Args),
+    Show(show::Args),
+    Ls(ls::Args),
+    Cat(cat::Args),
+    Find(find::Args),
+    Diff(diff::Args),
+    Restore(restore::Args),
+    Key(key::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -98,8 +124,18 @@ Exit codes:
   7  done, with warnings: every one was printed";
 
 impl Command {
-    fn run(self, _context: &Context) -> Done {
+    fn run(self, context: &Context) -> Done {
         match self {
+            Self::Init(args) => init::run(&args, context),
+            Self::Ingest(args) => ingest::run(&args, context),
+            Self::Snapshots(args) => snapshots::run(&args, context),
+            Self::Show(args) => show::run(&args, context),
+            Self::Ls(args) => ls::run(&args, context),
+            Self::Cat(args) => cat::run(&args, context),
+            Self::Find(args) => find::run(&args, context),
+            Self::Diff(args) => diff::run(&args, context),
+            Self::Restore(args) => restore::run(&args, context),
+            Self::Key(args) => key::run(&args, context),
             Self::Completions(args) => completions::run(&args),
             Self::Man(args) => man::run(&args),
         }

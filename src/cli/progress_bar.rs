@@ -14,6 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::text;
+use crate::error::Error;
 use crate::progress::{Count, Monitor};
 
 /// More warnings than this are counted, not kept.
@@ -121,6 +122,11 @@ impl TermMonitor {
         lock(&self.warnings).clone()
     }
 
+    /// Warns of a failure at one place that does not stop the rest.
+    pub(super) fn warn_about(&self, place: &str, error: &Error) {
+        self.warn(&format!("{place}: {error}"));
+    }
+
     /// Says something that is no warning, unless told to be quiet.
     pub(super) fn say(&self, message: &str) {
         if !self.manner.quiet {
@@ -202,7 +208,7 @@ impl TermMonitor {
                     "repo: {}",
                     self.state(verb, began.elapsed(), false)
                 ));
-                gap = (gap * 2).min(Duration::from_secs(60));
+                gap = (gap * 2).min(Duration::from_mins(1));
                 next = began.elapsed() + gap;
             }
         }
@@ -257,7 +263,8 @@ impl TermMonitor {
         line
     }
 
-    fn count(&self, count: Count) -> u64 {
+    /// The sum of one counter so far.
+    pub(super) fn count(&self, count: Count) -> u64 {
         self.counts
             .get(count as usize)
             .map_or(0, |c| c.load(Ordering::Relaxed))

@@ -19,6 +19,8 @@ pub(super) struct Place<S> {
     pub(super) snapshot: S,
     /// The path, if one was given; the empty path is the root.
     pub(super) path: Option<EntryPath>,
+    /// The path ends with a slash: what is in the directory is meant, not the directory itself.
+    pub(super) contents: bool,
 }
 
 /// Takes `typed` apart with `resolve`, which finds a snapshot by its REF. Paths may be any bytes.
@@ -48,8 +50,13 @@ pub(super) fn parse<S>(
         }
         match resolve(reference) {
             Ok(snapshot) => {
-                let path = bytes.get(end + 1..).map(path).transpose()?;
-                return Ok(Place { snapshot, path });
+                let typed = bytes.get(end + 1..);
+                let contents = typed.is_some_and(|path| path.ends_with(b"/"));
+                return Ok(Place {
+                    snapshot,
+                    path: typed.map(path).transpose()?,
+                    contents,
+                });
             }
             Err(error) if error.class() == Class::NotFound => shortest = Some(error),
             Err(error) => return Err(error.into()),

@@ -1,0 +1,173 @@
+//! `repo ingest`: takes a snapshot.
+
+mod directory;
+mod request;
+mod summary;
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use self::request::What;
+use super::context::Context;
+use super::exit::{Done, Failure};
+use super::tag::{self, Tag};
+use crate::ingest::Ingest;
+
+/// Take a snapshot of directories, files, a disk, an archive, or whatever a pipe or a command brings
+///
+/// What a SOURCE is, is found out by looking: a directory is a directory; a file or stream that is a tar archive (compressed
+/// or not) is taken apart, so that its files can be browsed and are shared with all other snapshots, and still comes
+/// out byte for byte; stacks, volumes and VM snapshots are recognised by the description they carry; a block device or a
+/// qcow2 image is a disk; anything else is kept as the file or stream it is. --kind says it instead.
+///
+/// Files that did not change since the last snapshot of the same source are not read again. Interrupted at any time, what was
+/// stored is kept; the same command goes on from there. A stream that ends early never becomes a snapshot.
+///
+/// Files that cannot be read, or that change while they are read, are named in warnings; the rest is taken, and the exit code is 7.
+#[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "repo ingest [OPTIONS] [SOURCE]...\n       \
+                      repo ingest [OPTIONS] -           (or nothing: a piped standard input)\n       \
+                      repo ingest [OPTIONS] --name NAME -- COMMAND [ARGUMENT]...",
+    after_long_help = "\
+Examples:
+  repo ingest /home --exclude '*.o' --exclude-caches --one-file-system
+  repo ingest backup.tar.zst --name old-server
+  pg_dump -Fc -Z0 shop | repo ingest --name shop --tag db=shop
+  repo ingest --name shop -- pg_dump -Fc -Z0 shop      the exit status of pg_dump counts
+  repo ingest /dev/vg0/web --name web-disk
+  tar c -C /srv . | ssh backup repo ingest --name srv
+
+Dumps and archives deduplicate best uncompressed. gzip, zstd, xz and bzip2 around a stream are taken off
+(--exact keeps the compressed bytes as well)."
+)]
+pub(super) struct Args {
+    /// What to take: directories or files, one disk or archive, or '-' for standard input
+    ///
+    /// Several sources become one snapshot, each under its own name in it.
+    #[arg(value_name = "SOURCE", value_hint = clap::ValueHint::AnyPath)]
+    pub(super) sources: Vec<OsString>,
+    /// Run this and take what it prints; a snapshot is made only if it ends well
+    #[arg(last = true, value_name = "COMMAND", conflicts_with = "sources",
+          value_hint = clap::ValueHint::CommandWithArguments)]
+    pub(super) command: Vec<OsString>,
+    /// What the source is
+    #[arg(long, value_enum, default_value_t = KindArg::Auto)]
+    pub(super) kind: KindArg,
+    /// Keep the compressed bytes of the stream as well, for 'repo export --format original'
+    ///
+    /// Only for compressed streams. It costs the space of the compressed stream, which shares nothing with anything.
+    #[arg(long)]
+    pub(super) exact: bool,
+    /// Name of the snapshot [default: the name of the source; 'stdin' or the command's name for streams]
+    #[arg(short, long, value_name = "NAME")]
+    pub(super) name: Option<String>,
+    /// A tag; can be given more than once
+    #[arg(short, long = "tag", value_name = "KEY=VALUE", value_parser = tag::tag)]
+    pub(super) tags: Vec<Tag>,
+    /// Free text that 'repo show' shows
+    #[arg(
+        short,
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub(super) description: String,
+    #[command(flatten)]
+    pub(super) reading: ReadingArgs,
+    /// Look at everything and say what would be taken; write nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Time of the snapshot, for streams that are older than now (RFC 3339, as 2026-11-21T09:30:00Z)
+    #[arg(long, value_name = "TIME")]
+    pub(super) time: Option<jiff::Timestamp>,
+}
+
+/// How directories and disks are read.
+#[derive(Debug, clap::Args)]
+pub(super) struct ReadingArgs {
+    /// Leave out what matches, in the syntax of .gitignore; can be given more than once
+    #[arg(short, long, value_name = "PATTERN", help_heading = "Directories")]
+    pub(super) exclude: Vec<String>,
+    /// Leave out what the patterns in this file match
+    #[arg(long, value_name = "FILE", help_heading = "Directories",
+          value_hint = clap::ValueHint::FilePath)]
+    pub(super) exclude_from: Vec<PathBuf>,
+    /// Leave out what is in directories marked as caches (CACHEDIR.TAG)
+    #[arg(long, help_heading = "Directories")]
+    pub(super) exclude_caches: bool,
+    /// Leave out other file systems that are mounted inside
+    #[arg(short = 'x', long, help_heading = "Directories")]
+    pub(super) one_file_system: bool,
+    /// How a qcow2 image is read: by this program, or by the installed qemu-img
+    #[arg(long, value_enum, default_value_t = Qcow2Arg::Native, help_heading = "Disks")]
+    pub(super) qcow2: Qcow2Arg,
+}
+
+/// Kinds as they are typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum KindArg {
+    /// Find out
+    Auto,
+    /// Directories or files
+    Dir,
+    /// A tar archive and nothing more, whatever it says about itself
+    Tar,
+    /// An application stack: a tar with a manifest.json object
+    Stack,
+    /// Data volumes: a tar with a manifest.json array
+    Volume,
+    /// A VM snapshot: a tar with a snapshot.json
+    Vm,
+    /// A disk image or block device
+    Disk,
+    /// A database dump
+    Db,
+    /// Bytes, kept as they come
+    Stream,
+}
+
+/// Readers of qcow2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Qcow2Arg {
+    /// By this program
+    Native,
+    /// By qemu-img, which also reads encrypted and exotic ones
+    QemuImg,
+}
+
+/// Takes the snapshot.
+pub(super) fn run(args: &Args, context: &Context) -> Done {
+    let began = Instant::now();
+    let paths = args.paths()?;
+    if args.dry_run {
+        let drawing = context.monitor().draw("looking");
+        let counted = directory::look(paths, &args.reading, &context.library_monitor());
+        drop(drawing);
+        return summary::show_counted(context, &counted?);
+    }
+    let request = request::build(args, context, What::paths(&paths)?)?;
+    let repository = context.open()?;
+    let drawing = context.monitor().draw("reading");
+    let ingest = Ingest::begin(&repository, request, &context.library_monitor())?;
+    let summary = directory::run(paths, &args.reading, ingest);
+    drop(drawing);
+    summary::show(context, summary?, began.elapsed())
+}
+
+impl Args {
+    fn paths(&self) -> Done<Vec<PathBuf>> {
+        if self.sources.is_empty() && std::io::stdin().is_terminal() {
+            return Err(Failure::usage(
+                "nothing to ingest: no SOURCE, and standard input is a terminal",
+            )
+            .hint(
+                "name a directory or a file, pipe something in, or run a command: '-- COMMAND'",
+            ));
+        }
+        Ok(self.sources.iter().map(PathBuf::from).collect())
+    }
+}

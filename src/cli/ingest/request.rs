@@ -1,0 +1,208 @@
+//! Who, when, from what: the facts about a snapshot that only the command line knows.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::Args;
+use crate::cli::context::Context;
+use crate::cli::exit::{Done, Failure};
+use crate::cli::text;
+use crate::entry::Time;
+use crate::error::At;
+use crate::format::snapshot::{MAX_NAME_BYTES, MAX_TEXT_BYTES};
+use crate::ingest::IngestRequest;
+use crate::repository::WriterOptions;
+
+/// Endings of file names that say how something is packed and not what it is.
+const PACKINGS: [&str; 12] = [
+    ".tar", ".gz", ".tgz", ".zst", ".tzst", ".xz", ".txz", ".bz2", ".tbz2", ".tbz", ".zstd", ".taz",
+];
+
+/// What is read, as the request needs it.
+pub(super) struct What {
+    /// For people: absolute paths, `-`, or the command line of a producer.
+    pub(super) sources: Vec<Vec<u8>>,
+    /// The name, if none was given.
+    pub(super) name: String,
+    /// What unchanged files are recognised by.
+    pub(super) known_as: Option<Vec<u8>>,
+}
+
+impl What {
+    /// Files and directories by their absolute paths.
+    pub(super) fn paths(paths: &[PathBuf]) -> Done<Self> {
+        let absolute: Vec<PathBuf> = paths
+            .iter()
+            .map(|path| path.canonicalize().at_path("find", path))
+            .collect::<Result<_, _>>()?;
+        let sources: Vec<Vec<u8>> = absolute
+            .iter()
+            .map(|path| path.as_os_str().as_bytes().to_vec())
+            .collect();
+        let names: Vec<String> = absolute.iter().map(|path| base_name(path)).collect();
+        Ok(Self {
+            known_as: Some(sources.join(&0)),
+            name: names.join("+"),
+            sources,
+        })
+    }
+
+    /// A file that is an archive or a disk: its name without what it is packed with.
+    pub(super) fn file(path: &Path) -> Done<Self> {
+        let mut what = Self::paths(&[path.to_path_buf()])?;
+        what.known_as = None;
+        what.name = unpacked_name(&what.name).to_owned();
+        Ok(what)
+    }
+
+    /// Standard input.
+    pub(super) fn stdin() -> Self {
+        Self {
+            sources: vec![b"-".to_vec()],
+            name: "stdin".to_owned(),
+            known_as: None,
+        }
+    }
+
+    /// What a command prints.
+    pub(super) fn command(command: &[OsString]) -> Self {
+        let program = command.first().map(|program| base_name(Path::new(program)));
+        // Only the program: arguments may be secrets.
+        Self {
+            sources: command
+                .first()
+                .map(|p| p.as_bytes().to_vec())
+                .into_iter()
+                .collect(),
+            name: program.unwrap_or_default(),
+            known_as: None,
+        }
+    }
+}
+
+/// The request for a snapshot of `what`.
+pub(super) fn build(args: &Args, context: &Context, what: What) -> Done<IngestRequest> {
+    let now = jiff::Timestamp::now();
+    let time = args.time.unwrap_or(now);
+    if time > now {
+        return Err(Failure::usage(format!("the time {time} is in the future")));
+    }
+    let name = args.name.clone().unwrap_or_else(|| shortened(what.name));
+    check_name(&name)?;
+    if args.description.len() > MAX_TEXT_BYTES {
+        return Err(Failure::usage("the description is longer than 64 KiB"));
+    }
+    let mut tags = args.tags.clone();
+    tags.sort();
+    if let Some(pair) = tags.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        return Err(Failure::usage(format!(
+            "the tag '{}' is given twice",
+            pair[0].0
+        )));
+    }
+    Ok(IngestRequest {
+        name,
+        description: args.description.clone(),
+        tags,
+        time: Time::new(
+            time.as_second(),
+            u32::try_from(time.subsec_nanosecond()).unwrap_or(0),
+        ),
+        host: host(),
+        user: user(),
+        sources: what.sources,
+        program: concat!("repo ", env!("CARGO_PKG_VERSION")).to_owned(),
+        known_as: what.known_as,
+        scratch: context.cache_folder().map(|folder| folder.join("scratch")),
+        writer: WriterOptions::default(),
+    })
+}
+
+/// A name must be fit for a REF.
+fn check_name(name: &str) -> Done {
+    let problem = if name.is_empty() {
+        "a name is not empty"
+    } else if name.len() > MAX_NAME_BYTES {
+        "a name has at most 255 bytes"
+    } else if name == "latest" {
+        "'latest' always means the newest snapshot and cannot be a name"
+    } else if name.chars().any(char::is_control) {
+        "a name has no control characters"
+    } else {
+        return Ok(());
+    };
+    Err(Failure::usage(format!("{problem}: '{}'", text::line(name))).hint("set it with --name"))
+}
+
+/// The last part of an absolute path; `root` for `/`.
+fn base_name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or(OsStr::new("root"))
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// A file's name without the endings that say how it is packed; never empty.
+fn unpacked_name(name: &str) -> &str {
+    let mut short = name;
+    while let Some(rest) = PACKINGS
+        .iter()
+        .find_map(|ending| short.strip_suffix(ending))
+    {
+        if rest.is_empty() {
+            break;
+        }
+        short = rest;
+    }
+    short
+}
+
+fn shortened(mut name: String) -> String {
+    let mut end = name.len().min(MAX_NAME_BYTES);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    name.truncate(end);
+    name
+}
+
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
+/// The user by the number that the kernel knows, looked up in the local table: the environment may say anything.
+fn user() -> String {
+    let uid = rustix::process::getuid().as_raw().to_string();
+    let table = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let found = table.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1) == Some(uid.as_str())).then(|| name.to_owned())
+    });
+    found.unwrap_or(uid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_archives() {
+        assert_eq!(unpacked_name("old-server.tar.zst"), "old-server");
+        assert_eq!(unpacked_name("a.tgz"), "a");
+        assert_eq!(unpacked_name("shop.sql.gz"), "shop.sql");
+        assert_eq!(unpacked_name(".tar"), ".tar");
+        assert_eq!(base_name(Path::new("/")), "root");
+    }
+
+    #[test]
+    fn names_fit_for_references() {
+        assert!(check_name("db:web").is_ok());
+        assert!(check_name("latest").is_err());
+        assert!(check_name("a\nb").is_err());
+        assert!(check_name(&"x".repeat(256)).is_err());
+        assert_eq!(shortened("\u{e9}".repeat(200)).len(), 254);
+    }
+}
