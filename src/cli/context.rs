@@ -23,7 +23,7 @@ pub(super) struct Globals {
     /// Where the repository is: a path or URL [default: ~/.local/share/repo]
     ///
     /// A path or a URL. Without it, and without `REPO_URL`, it is the folder `repo` in the user's data directory
-    /// ($XDG_DATA_HOME, else ~/.local/share).
+    /// ($`XDG_DATA_HOME`, else ~/.local/share).
     #[arg(
         long,
         global = true,

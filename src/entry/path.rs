@@ -80,11 +80,7 @@ impl EntryPath {
 
     /// How many components it has.
     pub fn depth(&self) -> usize {
-        if self.0.is_empty() {
-            0
-        } else {
-            self.0.iter().filter(|b| **b == b'/').count() + 1
-        }
+        self.components().count()
     }
 
     /// The last component; empty for the root.

@@ -115,7 +115,7 @@ impl ArchiveTree {
             let next = read(&record)?;
             if let Some(before) = last.take() {
                 if before.path == next.path {
-                    placer.superseded(&before)?;
+                    placer.superseded(&before);
                 } else {
                     placer.place(before)?;
                 }
@@ -205,18 +205,17 @@ struct Placer<'a> {
 
 impl Placer<'_> {
     /// A member that a later one of the same path replaced.
-    fn superseded(&mut self, sorted: &Sorted) -> Result<()> {
+    fn superseded(&mut self, sorted: &Sorted) {
         let (Some(ordinal), Member::Node(node)) = (sorted.operation, &sorted.member) else {
-            return Ok(());
+            return;
         };
         let Body::File { content, .. } = &node.body else {
-            return Ok(());
+            return;
         };
         self.overrides.push(Override {
             ordinal,
             content: content.clone(),
         });
-        Ok(())
     }
 
     fn place(&mut self, sorted: Sorted) -> Result<()> {
@@ -234,11 +233,12 @@ impl Placer<'_> {
             self.monitor.warn(&format!(
                 "'{path}' lies below something that is no directory: it is kept in the archive but not shown"
             ));
-            return self.superseded(&Sorted {
+            self.superseded(&Sorted {
                 path,
                 operation,
                 member,
             });
+            return Ok(());
         }
         let mut node = match member {
             Member::Node(node) => *node,

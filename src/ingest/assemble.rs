@@ -112,17 +112,15 @@ impl<'a> Assembler<'a> {
     fn entry(&mut self, entry: Box<Entry>, known: Option<Box<Node>>) -> Result<()> {
         let name = entry.path.name().to_vec();
         let body = match &entry.kind {
-            Kind::File => match known {
-                Some(node) => {
-                    self.file_node(&entry, *node, true)?;
-                    self.tree.reused();
-                    return Ok(());
-                }
-                None => {
+            Kind::File => {
+                let Some(node) = known else {
                     self.file = Some((entry, ItemList::default()));
                     return Ok(());
-                }
-            },
+                };
+                self.file_node(&entry, *node, true)?;
+                self.tree.reused();
+                return Ok(());
+            }
             Kind::HardLink(target) => return self.hard_link(&entry, target),
             Kind::Directory => {
                 let mut node = directory(name);

@@ -169,19 +169,14 @@ impl KnownFiles {
     }
 
     /// Notes a file for the next run.
-    pub(super) fn record(
-        &self,
-        record: &mut DirectoryRecord,
-        entry: &Entry,
-        encoded: &[u8],
-    ) -> Result<()> {
+    pub(super) fn record(&self, record: &mut DirectoryRecord, entry: &Entry, encoded: &[u8]) {
         let (Some(signature), Some(stat)) = (signature(entry), entry.stat) else {
-            return Ok(());
+            return;
         };
         // Clocks of file systems tick every few milliseconds.
         let settled = Time::new(stat.ctime.seconds, stat.ctime.nanoseconds + 20_000_000);
         if !record.enabled || settled >= self.begun {
-            return Ok(());
+            return;
         }
         let name = entry.path.name().to_vec();
         record.files.push(File {
@@ -189,11 +184,10 @@ impl KnownFiles {
             signature,
             node: encoded.to_vec(),
         });
-        Ok(())
     }
 
     /// Writes the row of a directory that is complete, if it differs from what the catalog has.
-    pub(super) fn keep(&self, path: &EntryPath, record: DirectoryRecord) -> Result<()> {
+    pub(super) fn keep(&self, path: &EntryPath, record: &DirectoryRecord) -> Result<()> {
         let key = self.directory_key(path);
         let before = self.part(key, 0);
         let unchanged = before.as_ref().is_some_and(|part| {
@@ -217,7 +211,9 @@ impl KnownFiles {
             put_varint(&mut plain, if index == 0 { firsts.len() as u64 } else { 0 });
             put_varint(&mut plain, record.files.len() as u64);
             if index == 0 {
-                firsts.iter().for_each(|first| put_bytes(&mut plain, first));
+                for first in &firsts {
+                    put_bytes(&mut plain, first);
+                }
             }
             for file in parts.next().unwrap_or_default() {
                 put_bytes(&mut plain, &file.name);

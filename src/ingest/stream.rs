@@ -144,8 +144,8 @@ fn take_in(
     let wrapping = plan.peel.map_or(Wrapping::Plain, wrapping_of);
     let facts = move |kind, identity| {
         let mut facts = StreamFacts {
-            identity,
             wrapping,
+            identity,
             ..StreamFacts::of(kind)
         };
         facts.stream = Some(digests.stream.get());

@@ -112,10 +112,10 @@ impl Repository {
         ] {
             let mut unknown: Vec<PackId> = Vec::new();
             self.backend().list(area, &mut |name, _| {
-                if let Ok(id) = name.parse::<PackId>() {
-                    if !self.catalog().has_pack(&id)? {
-                        unknown.push(id);
-                    }
+                if let Ok(id) = name.parse::<PackId>()
+                    && !self.catalog().has_pack(&id)?
+                {
+                    unknown.push(id);
                 }
                 Ok(())
             })?;

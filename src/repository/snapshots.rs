@@ -159,15 +159,15 @@ impl Repository {
 
 /// Position of the snapshot that `text` names, without the `~N` form.
 fn find(all: &[SnapshotInfo], text: &str) -> Result<Option<usize>> {
-    if let Ok(id) = text.parse::<SnapshotId>() {
-        if let Some(index) = all.iter().position(|info| info.id == id) {
-            return Ok(Some(index));
-        }
+    if let Ok(id) = text.parse::<SnapshotId>()
+        && let Some(index) = all.iter().position(|info| info.id == id)
+    {
+        return Ok(Some(index));
     }
-    if !text.is_empty() {
-        if let Some(index) = all.iter().rposition(|info| info.snapshot.name == text) {
-            return Ok(Some(index));
-        }
+    if !text.is_empty()
+        && let Some(index) = all.iter().rposition(|info| info.snapshot.name == text)
+    {
+        return Ok(Some(index));
     }
     let digits = text
         .bytes()

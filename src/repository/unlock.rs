@@ -83,7 +83,7 @@ impl Repository {
         }
         let id = crypto::new_repository_id().map_err(crypto("make a repository id"))?;
         let config = Config::new(id, options.suite);
-        let bytes = config.encode().map_err(bad_config)?;
+        let bytes = config.encode().map_err(|e| bad_config(&e))?;
         let keyring =
             Keyring::generate(*blake3::hash(&bytes).as_bytes()).map_err(crypto("make the keys"))?;
         let slot = Slot::create(id, &keyring, unlock, &options.slot.as_new())
@@ -105,8 +105,8 @@ impl Repository {
         monitor: &dyn Monitor,
     ) -> Result<Arc<Self>> {
         let (config, bytes) = read_config(backend.as_ref())?;
-        let id = config.repository_id().map_err(bad_config)?;
-        let suite = config.suite().map_err(bad_config)?;
+        let id = config.repository_id().map_err(|e| bad_config(&e))?;
+        let suite = config.suite().map_err(|e| bad_config(&e))?;
         let keyring = open_keyring(backend.as_ref(), id, unlock)?;
         if keyring.config_digest != *blake3::hash(&bytes).as_bytes() {
             return Err(Error::corrupt(format!(
@@ -294,11 +294,11 @@ fn read_config(backend: &dyn Backend) -> Result<(Config, Vec<u8>)> {
             _ => e,
         })?;
     let config = Config::decode(&bytes)
-        .map_err(|e| bad_config(e).within(format!("the config of {}", backend.location())))?;
+        .map_err(|e| bad_config(&e).within(format!("the config of {}", backend.location())))?;
     Ok((config, bytes))
 }
 
-fn bad_config(error: ConfigError) -> Error {
+fn bad_config(error: &ConfigError) -> Error {
     let class = match error {
         ConfigError::Version(_) | ConfigError::Foreign(_) => Class::Unsupported,
         _ => Class::Corrupt,

@@ -17,11 +17,11 @@ pub(super) struct Claims {
 }
 
 impl Claims {
-    pub(super) fn new(repository: &Arc<Repository>) -> Result<Self> {
-        Ok(Self {
+    pub(super) fn new(repository: &Arc<Repository>) -> Self {
+        Self {
             repository: Arc::clone(repository),
             pending: Mutex::default(),
-        })
+        }
     }
 
     /// True if the caller must store the chunk: nobody has, and nobody else will.

@@ -161,7 +161,7 @@ impl Writer {
             keys,
             monitor: Arc::clone(monitor),
             options,
-            claims: Claims::new(repository)?,
+            claims: Claims::new(repository),
             slots,
             results: Mutex::default(),
             result_ready: Condvar::new(),

@@ -48,10 +48,10 @@ pub(super) fn spawn(shared: &Arc<Shared>, blocks: Receiver<ToPacker>) -> Result<
                 packer.shared.fail(e);
             }
         }
-        if !packer.shared.failed.load(Ordering::Acquire) {
-            if let Err(e) = packer.finish() {
-                packer.shared.fail(e);
-            }
+        if !packer.shared.failed.load(Ordering::Acquire)
+            && let Err(e) = packer.finish()
+        {
+            packer.shared.fail(e);
         }
     })
 }

@@ -160,10 +160,10 @@ fn process(
             Cutting::Disk => disk,
         };
         block.append(id, chunk)?;
-        if block.is_full(target) {
-            if let Some(block) = block.close(compressor)? {
-                to_packer.send(ToPacker::Data(block)).map_err(|_| over())?;
-            }
+        if block.is_full(target)
+            && let Some(block) = block.close(compressor)?
+        {
+            to_packer.send(ToPacker::Data(block)).map_err(|_| over())?;
         }
     }
     let totals = &shared.totals;
