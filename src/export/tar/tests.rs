@@ -99,7 +99,7 @@ fn extracted(tar: &[u8], program: &str, arguments: &[&str]) -> tempfile::TempDir
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn python_reads_any_tree(items in judge::tree()) {
