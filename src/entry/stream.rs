@@ -72,6 +72,11 @@ pub trait Sink {
 }
 
 /// Answers, ahead of the stream and from any thread, whether a file is known unchanged and need not be read.
+///
+/// It is asked about regular files only, and before a file is opened, so the entry is bare: no extended attributes, no names of
+/// owners, no extents. Equal status change time proves that those did not change either. A file that is declared
+/// unchanged is then emitted as bare as that, and the sink takes all of it from the node that it has; the same goes for later
+/// names of that inode ([`Kind::HardLink`](super::Kind::HardLink)). The answer is a promise: `Want::Content` for such an entry is an error.
 pub trait Known: Send + Sync {
     /// True if the sink will answer `Want::Skip` for this entry.
     fn unchanged(&self, entry: &Entry) -> bool;

@@ -8,6 +8,7 @@
 pub mod command;
 pub mod detect;
 pub mod dir;
+pub mod disk;
 pub mod exclude;
 mod extents;
 pub mod identity;

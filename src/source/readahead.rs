@@ -47,8 +47,8 @@ pub(crate) enum Piece<'a> {
 
 /// Why reading ended early.
 pub(crate) enum Stop {
-    /// The consumer failed.
-    Consumer(Error),
+    /// The consumer failed, or the producer for another reason than reading.
+    Failed(Error),
     /// The file could not be read at this offset.
     Read(u64, io::Error),
 }
@@ -63,6 +63,15 @@ pub(crate) fn pump(
     }
     // Nothing to do about a file system that takes no advice.
     let _ = fadvise(plan.file, 0, None, Advice::Sequential);
+    let plan = *plan;
+    ahead(move |feed| produce(&plan, feed), consume)
+}
+
+/// Runs `produce` on a thread, a few buffers ahead of `consume`; returns how many bytes came, holes included.
+pub(crate) fn ahead(
+    produce: impl FnOnce(&Feed) -> Result<(), Stop> + Send,
+    consume: &mut dyn FnMut(Piece<'_>) -> Result<()>,
+) -> Result<u64, Stop> {
     thread::scope(|scope| {
         let (filled_in, filled) = bounded(BUFFERS);
         let (spent, spent_out) = bounded(BUFFERS);
@@ -70,66 +79,92 @@ pub(crate) fn pump(
             // The channel has room for all of them.
             let _ = spent.send(Vec::new());
         }
-        let plan = *plan;
+        let feed = Feed {
+            filled: filled_in,
+            spent: spent_out,
+        };
+        let work = move || {
+            if let Err(stop) = produce(&feed) {
+                // If nobody listens, nobody needs to know.
+                let _ = feed.filled.send(Step::Stopped(stop));
+            }
+        };
         thread::Builder::new()
             .name("read-ahead".into())
-            .spawn_scoped(scope, move || produce(&plan, &filled_in, &spent_out))
+            .spawn_scoped(scope, work)
             .map_err(|error| Stop::Read(0, error))?;
         let mut total = 0;
         for step in filled {
             match step {
                 Step::Data(buffer) => {
-                    consume(Piece::Data(&buffer)).map_err(Stop::Consumer)?;
-                    total += buffer.len() as u64;
+                    if !buffer.is_empty() {
+                        consume(Piece::Data(&buffer)).map_err(Stop::Failed)?;
+                        total += buffer.len() as u64;
+                    }
                     // The thread may have ended: then nobody needs the buffer.
                     let _ = spent.send(buffer);
                 }
                 Step::Hole(len) => {
-                    consume(Piece::Hole(len)).map_err(Stop::Consumer)?;
+                    consume(Piece::Hole(len)).map_err(Stop::Failed)?;
                     total += len;
                 }
-                Step::Failed(at, error) => return Err(Stop::Read(at, error)),
+                Step::Stopped(stop) => return Err(stop),
             }
         }
         Ok(total)
     })
 }
 
+/// Where a producer on its thread gets buffers and puts what it made.
+pub(crate) struct Feed {
+    filled: Sender<Step>,
+    spent: Receiver<Vec<u8>>,
+}
+
 enum Step {
     Data(Vec<u8>),
     Hole(u64),
-    Failed(u64, io::Error),
+    Stopped(Stop),
 }
 
-/// The thread: ends when all is read, or when the consumer went away.
-fn produce(plan: &Plan<'_>, filled: &Sender<Step>, spent: &Receiver<Vec<u8>>) {
-    let outcome = walk(plan, &mut |task| {
-        match task {
-            Task::Hole(len) => {
-                if filled.send(Step::Hole(len)).is_err() {
-                    return Ok(Next::Stop);
-                }
-            }
+impl Feed {
+    /// A buffer of [`SEGMENT_BYTES`] with any content. `None`: nobody wants more.
+    pub(crate) fn buffer(&self) -> Option<Vec<u8>> {
+        let mut buffer = self.spent.recv().ok()?;
+        buffer.resize(SEGMENT_BYTES, 0);
+        Some(buffer)
+    }
+
+    /// Passes on a buffer that came from here, cut to its content. False: nobody wants more.
+    pub(crate) fn data(&self, buffer: Vec<u8>) -> bool {
+        self.filled.send(Step::Data(buffer)).is_ok()
+    }
+
+    /// Passes on a hole; an empty one is nothing.
+    pub(crate) fn hole(&self, len: u64) -> bool {
+        len == 0 || self.filled.send(Step::Hole(len)).is_ok()
+    }
+}
+
+/// The thread that reads a file.
+fn produce(plan: &Plan<'_>, feed: &Feed) -> Result<(), Stop> {
+    walk(plan, &mut |task| {
+        let go_on = match task {
+            Task::Hole(len) => feed.hole(len),
             Task::Read(at, len) => {
-                let Ok(mut buffer) = spent.recv() else {
+                let Some(mut buffer) = feed.buffer() else {
                     return Ok(Next::Stop);
                 };
-                buffer.resize(SEGMENT_BYTES, 0);
                 advise(plan, at);
                 let got = read_full(plan.file, buffer.get_mut(..len).unwrap_or_default(), at)
                     .map_err(|error| (at, error))?;
                 buffer.truncate(got);
-                if (got > 0 && filled.send(Step::Data(buffer)).is_err()) || got < len {
-                    return Ok(Next::Stop);
-                }
+                feed.data(buffer) && got == len
             }
-        }
-        Ok(Next::Continue)
-    });
-    if let Err((at, error)) = outcome {
-        // If nobody listens, nobody needs to know.
-        let _ = filled.send(Step::Failed(at, error));
-    }
+        };
+        Ok(if go_on { Next::Continue } else { Next::Stop })
+    })
+    .map_err(|(at, error)| Stop::Read(at, error))
 }
 
 /// The same without a thread.
@@ -164,7 +199,7 @@ fn inline(plan: &Plan<'_>, consume: &mut dyn FnMut(Piece<'_>) -> Result<()>) -> 
         Ok(if short { Next::Stop } else { Next::Continue })
     });
     match (failed, outcome) {
-        (Some(error), _) => Err(Stop::Consumer(error)),
+        (Some(error), _) => Err(Stop::Failed(error)),
         (None, Err((at, error))) => Err(Stop::Read(at, error)),
         (None, Ok(())) => Ok(total),
     }

@@ -223,7 +223,7 @@ impl Emit<'_> {
         });
         match result {
             Ok(_) => Ok(Outcome::Whole),
-            Err(Stop::Consumer(error)) => Err(error),
+            Err(Stop::Failed(error)) => Err(error),
             Err(Stop::Read(at, error)) => {
                 let shown = (self.load.show)(&entry.path);
                 self.monitor
