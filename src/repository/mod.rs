@@ -15,6 +15,8 @@ pub mod single_flight;
 mod snapshots;
 pub mod trees;
 mod unlock;
+#[cfg(test)]
+mod unlock_tests;
 mod writer;
 
 pub use address::{BlockAddress, Location};
