@@ -15,6 +15,7 @@ pub mod tar;
 pub mod zip;
 pub mod zst;
 
+use std::io::BufWriter;
 use std::sync::Arc;
 
 pub use self::pack::{Output, Packed};
@@ -50,9 +51,16 @@ pub struct Format {
     pub extension: &'static str,
     /// One line for people.
     pub about: &'static str,
-    container: fn(Box<dyn Packed>, &Options, Arc<dyn Monitor>) -> Result<Box<dyn Export>>,
-    packing: fn(Output, &Options) -> Result<Box<dyn Packed>>,
+    container: Container,
+    packing: Packing,
 }
+
+type Container = fn(Box<dyn Packed>, &Options, Arc<dyn Monitor>) -> Result<Box<dyn Export>>;
+type Packing = fn(Output, &Options) -> Result<Box<dyn Packed>>;
+
+/// Entries as a tar, with the sparse files that were asked for.
+const TAR: Container =
+    |out, options, monitor| Ok(Box::new(TarWriter::new(out, options.sparse, monitor)));
 
 /// All formats, the usual one first. (`dir` is no stream: see [`place::DirSink`]; `original` needs no format.)
 pub const FORMATS: &[Format] = &[
@@ -60,42 +68,49 @@ pub const FORMATS: &[Format] = &[
         name: "tar",
         extension: "tar",
         about: "a POSIX tar (PAX) with all metadata",
-        container: tar,
+        container: TAR,
         packing: pack::plain,
     },
     Format {
         name: "tar.gz",
         extension: "tar.gz",
         about: "the same, compressed as one gzip member on all cores",
-        container: tar,
+        container: TAR,
         packing: pack::gzip,
     },
     Format {
         name: "tar.zst",
         extension: "tar.zst",
         about: "the same, compressed with zstd on all cores",
-        container: tar,
+        container: TAR,
         packing: pack::zstd,
     },
     Format {
         name: "cocoon",
         extension: "tar",
         about: "a tar with the sparse files of cocoon's VM snapshots, for its importer only",
-        container: cocoon,
+        container: |out, _, monitor| Ok(Box::new(TarWriter::new(out, Sparse::Cocoon, monitor))),
         packing: pack::plain,
     },
     Format {
         name: "zip",
         extension: "zip",
         about: "a zip: no attributes, devices or hard links",
-        container: zip,
-        packing: pack::within,
+        container: |out, options, monitor| {
+            Ok(Box::new(ZipWriter::new(
+                out,
+                options.gzip_level()?,
+                monitor,
+            )?))
+        },
+        // The container compresses by itself and takes the level.
+        packing: |out, _| Ok(Box::new(BufWriter::new(out))),
     },
     Format {
         name: "raw",
         extension: "",
         about: "the content of a single file",
-        container: raw,
+        container: |out, _, _| Ok(Box::new(RawWriter::stream(out))),
         packing: pack::plain,
     },
 ];
@@ -120,31 +135,6 @@ impl Format {
     pub fn pack(&self, out: Output, options: &Options) -> Result<Box<dyn Packed>> {
         (self.packing)(out, options)
     }
-}
-
-fn tar(
-    out: Box<dyn Packed>,
-    options: &Options,
-    monitor: Arc<dyn Monitor>,
-) -> Result<Box<dyn Export>> {
-    Ok(Box::new(TarWriter::new(out, options.sparse, monitor)))
-}
-
-fn cocoon(out: Box<dyn Packed>, _: &Options, monitor: Arc<dyn Monitor>) -> Result<Box<dyn Export>> {
-    Ok(Box::new(TarWriter::new(out, Sparse::Cocoon, monitor)))
-}
-
-fn zip(
-    out: Box<dyn Packed>,
-    options: &Options,
-    monitor: Arc<dyn Monitor>,
-) -> Result<Box<dyn Export>> {
-    let level = options.gzip_level()?;
-    Ok(Box::new(ZipWriter::new(out, level, monitor)?))
-}
-
-fn raw(out: Box<dyn Packed>, _: &Options, _: Arc<dyn Monitor>) -> Result<Box<dyn Export>> {
-    Ok(Box::new(RawWriter::stream(out)))
 }
 
 impl Export for TarWriter<Box<dyn Packed>> {

@@ -44,11 +44,6 @@ pub(super) fn plain(out: Output, options: &Options) -> Result<Box<dyn Packed>> {
     Ok(Box::new(BufWriter::new(out)))
 }
 
-/// The container compresses by itself and takes the level.
-pub(super) fn within(out: Output, _: &Options) -> Result<Box<dyn Packed>> {
-    Ok(Box::new(BufWriter::new(out)))
-}
-
 /// As gzip.
 pub(super) fn gzip(out: Output, options: &Options) -> Result<Box<dyn Packed>> {
     let level = options.gzip_level()?;
