@@ -15,6 +15,8 @@ pub(super) struct Window<R> {
     offset: u64,
     ended: bool,
     failed: bool,
+    /// A failure that was not told yet.
+    pending: Option<io::Error>,
 }
 
 impl<R: Read> Window<R> {
@@ -28,6 +30,7 @@ impl<R: Read> Window<R> {
             offset: 0,
             ended: false,
             failed: false,
+            pending: None,
         }
     }
 
@@ -38,6 +41,17 @@ impl<R: Read> Window<R> {
             self.fill(wanted)?;
         }
         Ok(&self.buffer[self.start..self.end])
+    }
+
+    /// As [`peek`](Self::peek), but a failure only means that fewer bytes are shown: whoever needs more is told of it.
+    pub(super) fn peek_some(&mut self, wanted: usize) -> &[u8] {
+        if self.end - self.start < wanted
+            && !self.ended
+            && let Err(error) = self.fill(wanted)
+        {
+            self.pending = Some(error);
+        }
+        &self.buffer[self.start..self.end]
     }
 
     /// Takes `len` bytes that `peek` showed.
@@ -59,6 +73,9 @@ impl<R: Read> Window<R> {
 
     #[cold]
     fn fill(&mut self, wanted: usize) -> io::Result<()> {
+        if let Some(error) = self.pending.take() {
+            return Err(error);
+        }
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         } else if self.start + wanted > self.buffer.len() {

@@ -1,14 +1,16 @@
 //! `repo ingest`: takes a snapshot.
 
 mod directory;
+mod input;
 mod request;
+mod stream;
 mod summary;
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use self::input::Input;
 use self::request::What;
 use super::context::Context;
 use super::exit::{Done, Failure};
@@ -102,9 +104,6 @@ pub(super) struct ReadingArgs {
     /// Leave out other file systems that are mounted inside
     #[arg(short = 'x', long, help_heading = "Directories")]
     pub(super) one_file_system: bool,
-    /// How a qcow2 image is read: by this program, or by the installed qemu-img
-    #[arg(long, value_enum, default_value_t = Qcow2Arg::Native, help_heading = "Disks")]
-    pub(super) qcow2: Qcow2Arg,
 }
 
 /// Kinds as they are typed.
@@ -130,44 +129,64 @@ pub(super) enum KindArg {
     Stream,
 }
 
-/// Readers of qcow2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Qcow2Arg {
-    /// By this program
-    Native,
-    /// By qemu-img, which also reads encrypted and exotic ones
-    QemuImg,
-}
-
 /// Takes the snapshot.
 pub(super) fn run(args: &Args, context: &Context) -> Done {
     let began = Instant::now();
-    let paths = args.paths()?;
+    let input = input::find(args)?;
+    args.check(&input)?;
     if args.dry_run {
+        let Input::Paths(paths) = input else {
+            return Err(Failure::usage("--dry-run is for directories")
+                .hint("a stream can be read only once; look into an archive with tar -t"));
+        };
         let drawing = context.monitor().draw("looking");
         let counted = directory::look(paths, &args.reading, &context.library_monitor());
         drop(drawing);
         return summary::show_counted(context, &counted?);
     }
-    let request = request::build(args, context, What::paths(&paths)?)?;
+    let what = match &input {
+        Input::Paths(paths) => What::paths(paths)?,
+        Input::File(path, _) => What::file(path, args.kind)?,
+        Input::Stdin => What::stdin(),
+        Input::Command(command) => What::command(command),
+    };
+    let mut file_name = what.file_name.clone();
+    let request = request::build(args, context, what)?;
+    if file_name.is_empty() {
+        file_name = request.name.replace('/', "_").into_bytes();
+    }
     let repository = context.open()?;
     let drawing = context.monitor().draw("reading");
     let ingest = Ingest::begin(&repository, request, &context.library_monitor())?;
-    let summary = directory::run(paths, &args.reading, ingest);
+    let summary = match input {
+        Input::Paths(paths) => directory::run(paths, &args.reading, ingest),
+        Input::File(_, file) => stream::run(file, args, file_name, ingest),
+        Input::Stdin => stream::run(stream::stdin()?, args, file_name, ingest),
+        Input::Command(command) => stream::run_command(&command, args, file_name, ingest),
+    };
     drop(drawing);
     summary::show(context, summary?, began.elapsed())
 }
 
 impl Args {
-    fn paths(&self) -> Done<Vec<PathBuf>> {
-        if self.sources.is_empty() && std::io::stdin().is_terminal() {
-            return Err(Failure::usage(
-                "nothing to ingest: no SOURCE, and standard input is a terminal",
-            )
-            .hint(
-                "name a directory or a file, pipe something in, or run a command: '-- COMMAND'",
-            ));
+    /// Refuses options that would be ignored.
+    fn check(&self, input: &Input) -> Done {
+        let reading = &self.reading;
+        let directories_only = !reading.exclude.is_empty()
+            || !reading.exclude_from.is_empty()
+            || reading.exclude_caches
+            || reading.one_file_system;
+        match input {
+            Input::Paths(_) if self.exact => {
+                Err(Failure::usage("--exact is for compressed streams")
+                    .hint("files and directories always come out as they were"))
+            }
+            Input::Paths(_) => Ok(()),
+            _ if directories_only => {
+                Err(Failure::usage("--exclude and the like are for directories")
+                    .hint("a stream is taken whole, so that it can come out byte for byte"))
+            }
+            _ => Ok(()),
         }
-        Ok(self.sources.iter().map(PathBuf::from).collect())
     }
 }

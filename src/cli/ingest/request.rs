@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::Args;
+use super::{Args, KindArg};
 use crate::cli::context::Context;
 use crate::cli::exit::{Done, Failure};
 use crate::cli::text;
@@ -25,6 +25,8 @@ pub(super) struct What {
     pub(super) sources: Vec<Vec<u8>>,
     /// The name, if none was given.
     pub(super) name: String,
+    /// Name of the one file in the tree of a stream that is no archive; empty to call it like the snapshot.
+    pub(super) file_name: Vec<u8>,
     /// What unchanged files are recognised by.
     pub(super) known_as: Option<Vec<u8>>,
 }
@@ -43,17 +45,28 @@ impl What {
         let names: Vec<String> = absolute.iter().map(|path| base_name(path)).collect();
         Ok(Self {
             known_as: Some(sources.join(&0)),
+            file_name: Vec::new(),
             name: names.join("+"),
             sources,
         })
     }
 
-    /// A file that is an archive or a disk: its name without what it is packed with.
-    pub(super) fn file(path: &Path) -> Done<Self> {
-        let mut what = Self::paths(&[path.to_path_buf()])?;
-        what.known_as = None;
-        what.name = unpacked_name(&what.name).to_owned();
-        Ok(what)
+    /// A file that is an archive or a dump: called what it is called without its compression, which is taken off.
+    pub(super) fn file(path: &Path, kind: KindArg) -> Done<Self> {
+        let paths = Self::paths(&[path.to_path_buf()])?;
+        let kept_as_it_is = kind == KindArg::Stream;
+        let name = if kept_as_it_is {
+            paths.name.as_str()
+        } else {
+            unpacked_name(&paths.name)
+        };
+        let (name, file_name) = (name.to_owned(), name.as_bytes().to_vec());
+        Ok(Self {
+            name,
+            file_name,
+            known_as: None,
+            ..paths
+        })
     }
 
     /// Standard input.
@@ -62,21 +75,19 @@ impl What {
             sources: vec![b"-".to_vec()],
             name: "stdin".to_owned(),
             known_as: None,
+            file_name: Vec::new(),
         }
     }
 
     /// What a command prints.
     pub(super) fn command(command: &[OsString]) -> Self {
-        let program = command.first().map(|program| base_name(Path::new(program)));
         // Only the program: arguments may be secrets.
+        let program = command.first().cloned().unwrap_or_default();
         Self {
-            sources: command
-                .first()
-                .map(|p| p.as_bytes().to_vec())
-                .into_iter()
-                .collect(),
-            name: program.unwrap_or_default(),
+            name: base_name(Path::new(&program)),
+            sources: vec![program.into_encoded_bytes()],
             known_as: None,
+            file_name: Vec::new(),
         }
     }
 }

@@ -73,9 +73,8 @@ impl Peeled {
         let mut reader: Box<dyn Read + Send> = Box::new(reader);
         loop {
             let mut window = Window::new(reader, INPUT_BYTES);
-            let head = window
-                .peek(HEAD_BYTES)
-                .map_err(|e| Error::io("read the input", e))?;
+            // What is damaged or cut short further on is recognised by its beginning all the same.
+            let head = window.peek_some(HEAD_BYTES);
             let detected = detect(&head[..head.len().min(HEAD_BYTES)]);
             match detected {
                 Detected::Compressed(compression) if layers.len() < MAX_LAYERS => {
@@ -130,6 +129,8 @@ struct Inflater {
     current: Vec<u8>,
     position: usize,
     ended: bool,
+    /// Why it ended, if it failed: told to everyone who reads on.
+    failure: Option<(Class, String)>,
 }
 
 impl Inflater {
@@ -165,6 +166,7 @@ impl Inflater {
             current: Vec::new(),
             position: 0,
             ended: false,
+            failure: None,
         })
     }
 }
@@ -181,12 +183,15 @@ impl Read for Inflater {
                 Ok(Message::End) => self.ended = true,
                 Ok(Message::Failed(error)) => {
                     self.ended = true;
-                    return Err(error.into());
+                    self.failure = Some((error.class(), error.to_string()));
                 }
                 Err(_) => return Err(io::Error::other("the decompressing thread died")),
             }
         }
         let rest = &self.current[self.position..];
+        if let (true, Some((class, what))) = (rest.is_empty(), &self.failure) {
+            return Err(Error::new(*class, what.clone()).into());
+        }
         let len = rest.len().min(out.len());
         out[..len].copy_from_slice(&rest[..len]);
         self.position += len;
@@ -207,21 +212,22 @@ impl Outlet {
             let mut buffer = self.empty.try_recv().unwrap_or_default();
             buffer.resize(OUTPUT_BYTES, 0);
             let mut len = 0;
-            let mut ended = false;
-            while len < buffer.len() && !ended {
+            let mut ended = None;
+            while len < buffer.len() && ended.is_none() {
                 match decoder.read(&mut buffer[len..]) {
-                    Ok(0) => ended = true,
+                    Ok(0) => ended = Some(Ok(())),
                     Ok(more) => len += more,
                     Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                    Err(e) => return Err(e),
+                    Err(e) => ended = Some(Err(e)),
                 }
             }
+            // What came before a failure is handed on first: it tells what the stream is.
             buffer.truncate(len);
             if len > 0 && self.full.send(Message::Data(buffer)).is_err() {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
-            if ended {
-                return Ok(());
+            if let Some(ended) = ended {
+                return ended;
             }
         }
     }

@@ -195,6 +195,31 @@ fn a_demand_for_too_much_memory_is_named() {
     }
 }
 
+/// Regression: a large compressed tar was taken for an opaque stream, because its first bytes alone decompress to
+/// less than a buffer before they end.
+#[test]
+fn a_beginning_tells_what_the_whole_is() {
+    let mut tar = vec![0; 512];
+    tar[257..262].copy_from_slice(b"ustar");
+    // Incompressible, so that a long beginning of the compressed form gives little.
+    tar.extend(sample(3_000_000));
+    for (_, command) in ALL {
+        let mut packed = run(command, &tar);
+        packed.truncate(256 << 10);
+        let mut peeled = Peeled::new(Cursor::new(packed)).unwrap();
+        assert_eq!(peeled.detected(), Detected::Tar, "{command:?}");
+        let mut all = Vec::new();
+        assert!(
+            peeled.read_to_end(&mut all).is_err(),
+            "{command:?}: cut short"
+        );
+        assert!(
+            peeled.read(&mut [0; 10]).is_err(),
+            "{command:?}: and stays so"
+        );
+    }
+}
+
 #[test]
 fn failures_of_the_reader_stay_what_they_are() {
     struct Fails;

@@ -1,0 +1,122 @@
+//! What a SOURCE is, by looking at it.
+//!
+//! Only the type of the file and its first bytes decide, never its name. A file that is no archive and no dump is taken as a
+//! file, with its owner, times and attributes; what comes through a pipe has none of these and is taken as a stream.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{IsTerminal, Read, Seek};
+use std::path::{Path, PathBuf};
+
+use super::{Args, KindArg};
+use crate::cli::exit::{Done, Failure};
+use crate::error::At;
+use crate::source::detect::{Detected, Dump, detect};
+use crate::source::peel::Peeled;
+
+/// How many first bytes of a file decide.
+const HEAD_BYTES: u64 = 256 << 10;
+
+/// What is to be taken in.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// Directories, or files as files.
+    Paths(Vec<PathBuf>),
+    /// A file whose content is an archive or a dump, or a pipe with a name.
+    File(PathBuf, File),
+    /// Standard input.
+    Stdin,
+    /// What a command prints.
+    Command(Vec<OsString>),
+}
+
+/// Looks at what was given.
+pub(super) fn find(args: &Args) -> Done<Input> {
+    if !args.command.is_empty() {
+        return Ok(Input::Command(args.command.clone()));
+    }
+    let paths: Vec<PathBuf> = args.sources.iter().map(PathBuf::from).collect();
+    let [path] = paths.as_slice() else {
+        if paths.is_empty() {
+            return stdin(args);
+        }
+        if paths.iter().any(|path| path == Path::new("-")) {
+            return Err(Failure::usage(
+                "'-' (standard input) cannot be one of several sources",
+            ));
+        }
+        return only_paths(args.kind, paths);
+    };
+    if path == Path::new("-") {
+        return stdin(args);
+    }
+    let kind = std::fs::metadata(path)
+        .at_path("look at", path)?
+        .file_type();
+    if kind.is_dir() {
+        return only_paths(args.kind, paths);
+    }
+    if args.kind == KindArg::Dir {
+        return Ok(Input::Paths(paths));
+    }
+    let mut file = File::open(path).at_path("open", path)?;
+    if !kind.is_file() || args.kind != KindArg::Auto || is_stream(path, &mut file)? {
+        return Ok(Input::File(path.clone(), file));
+    }
+    Ok(Input::Paths(paths))
+}
+
+fn stdin(args: &Args) -> Done<Input> {
+    if std::io::stdin().is_terminal() {
+        let what = if args.sources.is_empty() {
+            "nothing to ingest: no SOURCE, and standard input is a terminal"
+        } else {
+            "standard input is a terminal"
+        };
+        return Err(Failure::usage(what).hint(
+            "name a directory or a file, pipe something in, or run a command: '-- COMMAND'",
+        ));
+    }
+    Ok(Input::Stdin)
+}
+
+fn only_paths(kind: KindArg, paths: Vec<PathBuf>) -> Done<Input> {
+    match kind {
+        KindArg::Auto | KindArg::Dir => Ok(Input::Paths(paths)),
+        _ if paths.len() > 1 => Err(Failure::usage(
+            "several sources can only be directories or files (--kind dir)",
+        )
+        .hint("take archives, disks and dumps one by one")),
+        _ => {
+            let shown: Vec<String> = paths
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect();
+            Err(
+                Failure::usage(format!("{} is a directory", shown.join(" ")))
+                    .hint("leave --kind out, or give the archive that it was unpacked from"),
+            )
+        }
+    }
+}
+
+/// True if the file is an archive or a dump, compressed or not. A database file in use by its engine is rather a file.
+fn is_stream(path: &Path, file: &mut File) -> Done<bool> {
+    let mut head = Vec::new();
+    file.by_ref()
+        .take(HEAD_BYTES)
+        .read_to_end(&mut head)
+        .at_path("read", path)?;
+    file.rewind().at_path("read", path)?;
+    let detected = match detect(&head) {
+        // What is compressed and cannot be looked into is a file like any other.
+        Detected::Compressed(_) => Peeled::new(std::io::Cursor::new(head))
+            .map_or(Detected::Opaque, |peeled| peeled.detected()),
+        other => other,
+    };
+    Ok(match detected {
+        Detected::Tar => true,
+        Detected::Dump(dump) => dump != Dump::Sqlite,
+        Detected::Compressed(_) | Detected::Qcow2 | Detected::Opaque => false,
+    })
+}
