@@ -1,1 +1,7 @@
-//! To be filled within the hour.
+//! Whole-store work: checking, comparing, counting.
+
+pub mod check;
+pub mod diff;
+#[cfg(test)]
+mod fixture;
+pub mod stats;

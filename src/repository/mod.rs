@@ -5,6 +5,7 @@
 //! the row below that take a repository; there are none here.
 
 pub mod address;
+pub mod audit;
 pub mod block_cache;
 pub mod content;
 #[cfg(test)]
