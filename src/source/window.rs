@@ -99,6 +99,15 @@ impl<R: Read> Window<R> {
 
 impl<R: Read> Read for Window<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.start == self.end && !self.ended && out.len() >= self.buffer.len() {
+            // Nothing to show and much wanted: past the buffer, without a copy.
+            let len = self.reader.read(out).inspect_err(|e| {
+                self.failed |= e.kind() != io::ErrorKind::Interrupted;
+            })?;
+            self.ended = len == 0;
+            self.offset += len as u64;
+            return Ok(len);
+        }
         let shown = self.peek(1)?;
         let len = shown.len().min(out.len());
         out[..len].copy_from_slice(&shown[..len]);
@@ -150,5 +159,22 @@ mod tests {
         }
         assert_eq!(seen, bytes);
         assert_eq!(window.offset(), 256);
+    }
+
+    #[test]
+    fn reads_past_its_buffer_in_order() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let mut window = Window::new(Trickle(&bytes, 0), 16);
+        assert_eq!(window.peek(3).unwrap(), [0, 1, 2]);
+        let mut seen = vec![0; 400];
+        let mut len = 0;
+        loop {
+            match window.read(&mut seen[len..]).unwrap() {
+                0 => break,
+                more => len += more,
+            }
+        }
+        assert_eq!(seen[..len], bytes);
+        assert_eq!((window.offset(), window.peek(1).unwrap()), (256, &[][..]));
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::acl;
 use super::pax::{integer, records, time};
 use super::sparse::{MapError, RawMap, parse_json, parse_list};
-use super::{base64, number};
+use super::{MAX_PATH_BYTES, base64, number};
 use crate::entry::{Time, Xattr};
 use crate::error::{Error, Result};
 
@@ -95,7 +95,9 @@ impl Extra {
 
     /// A record that decides nothing about where bytes go.
     fn set(&mut self, key: &[u8], value: &[u8]) {
-        let text = || (!value.is_empty()).then(|| value.to_vec());
+        // One byte over the limit tells that a name is too long; more of it would only take memory.
+        let kept = &value[..value.len().min(MAX_PATH_BYTES + 1)];
+        let text = || (!value.is_empty()).then(|| kept.to_vec());
         match key {
             b"path" => self.path = text(),
             b"linkpath" => self.link = text(),
@@ -224,7 +226,7 @@ impl PaxSparse {
             b"minor" => self.version[1] = Some(number()?),
             b"size" | b"realsize" => self.size = Some(number()?),
             b"numblocks" => self.blocks = Some(number()?),
-            b"name" => self.name = Some(value.to_vec()),
+            b"name" => self.name = Some(value[..value.len().min(MAX_PATH_BYTES + 1)].to_vec()),
             b"map" => self.map = Some(parse_list(value)?),
             b"offset" if self.pending_offset.is_none() => self.pending_offset = Some(number()?),
             b"numbytes" => {

@@ -34,14 +34,17 @@ pub fn is_header(block: &[u8; BLOCK_BYTES]) -> bool {
     let Some(stored) = number::parse(&block[148..156]) else {
         return false;
     };
-    // The field itself counts as eight spaces. Ancient writers summed signed bytes.
-    let blanks = 8 * i64::from(b' ');
+    let sum = |bytes: &[u8]| bytes.iter().map(|b| u32::from(*b)).sum::<u32>();
+    // The field itself counts as eight spaces.
+    let unsigned = i64::from(sum(block) - sum(&block[148..156]) + 8 * u32::from(b' '));
+    // All zeros sum to the spaces alone; a stored 0 then fails, as it should.
+    if stored == unsigned {
+        return true;
+    }
+    // Ancient writers summed signed bytes.
     let around = block[..148].iter().chain(&block[156..]);
-    let (unsigned, high) = around.fold((0_i64, 0_i64), |(sum, high), byte| {
-        (sum + i64::from(*byte), high + i64::from(*byte >> 7))
-    });
-    // All zeros sum to the blanks alone; a stored 0 then fails, as it should.
-    stored == unsigned + blanks || stored == unsigned - 256 * high + blanks
+    let high = around.map(|b| i64::from(*b >> 7)).sum::<i64>();
+    stored == unsigned - 256 * high
 }
 
 impl Header {

@@ -5,13 +5,10 @@
 
 use super::extra::Extra;
 use super::header::{Dialect, Header};
-use super::show;
 use super::sparse::RawMap;
+use super::{MAX_PATH_BYTES, show};
 use crate::entry::{Entry, EntryPath, Kind, Meta, Time};
 use crate::error::{Class, Error, Result};
-
-/// The longest path or link target that is shown in the tree.
-const MAX_PATH_BYTES: usize = 64 << 10;
 
 /// The longest owner or group name.
 const MAX_OWNER_BYTES: usize = 255;
@@ -258,8 +255,8 @@ fn meta(header: &Header, extra: &mut Extra) -> Meta {
         mode: u32::try_from(mode & 0o7777).unwrap_or(0),
         uid: owner(uid, "owner", extra),
         gid: owner(gid, "group", extra),
-        user: owner_name(extra.user.take(), user),
-        group: owner_name(extra.group.take(), group),
+        user: owner_name(extra.user.take(), user, extra),
+        group: owner_name(extra.group.take(), group, extra),
         mtime,
         atime: extra.atime.or(atime.map(seconds)),
         ctime: extra.ctime.or(ctime.map(seconds)),
@@ -285,9 +282,10 @@ fn owner(id: Option<i64>, what: &str, extra: &mut Extra) -> u32 {
     NOBODY
 }
 
-fn owner_name(extra: Option<Vec<u8>>, header: &[u8]) -> Vec<u8> {
-    let name = extra.unwrap_or_else(|| header.to_vec());
+fn owner_name(record: Option<Vec<u8>>, header: &[u8], extra: &mut Extra) -> Vec<u8> {
+    let name = record.unwrap_or_else(|| header.to_vec());
     if name.len() > MAX_OWNER_BYTES || name.contains(&0) {
+        extra.problem("its owner's or group's name is no name: none is shown");
         return Vec::new();
     }
     name

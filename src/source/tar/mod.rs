@@ -37,6 +37,9 @@ use crate::progress::Monitor;
 /// Bytes read at once; also the most that is looked ahead.
 const WINDOW_BYTES: usize = 1 << 20;
 
+/// The longest path or link target that is shown in the tree.
+const MAX_PATH_BYTES: usize = 64 << 10;
+
 /// How much of a name is shown in messages.
 const MAX_SHOWN_BYTES: usize = 400;
 

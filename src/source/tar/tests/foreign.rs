@@ -192,9 +192,14 @@ fn sparse_files_in_every_dialect() {
         &["--format=posix", "--sparse-version=0.0"],
         &["--format=posix", "--sparse-version=0.1"],
         &["--format=posix", "--sparse-version=1.0"],
+        &["--format=pax"],
     ] {
-        let args = [options, &["-S", "-cf-", "s", "hole"]].concat();
-        let bytes = run("tar", &args, dir.path());
+        let (program, option) = match options {
+            ["--format=pax"] => ("bsdtar", "--read-sparse"),
+            _ => ("tar", "-S"),
+        };
+        let args = [options, &[option, "-cf-", "s", "hole"]].concat();
+        let bytes = run(program, &args, dir.path());
         assert!(bytes.len() < 1 << 20, "{options:?}");
         let taken = take(&bytes).unwrap_or_else(|e| panic!("{options:?}: {e}"));
         assert_eq!(taken.warnings, [""; 0]);
