@@ -63,6 +63,23 @@ impl DiskSource {
         })
     }
 
+    /// A disk in a file that is open already, as `entry`; `path` is what it is called in messages.
+    pub(super) fn of_file(
+        file: File,
+        entry: Entry,
+        path: &Path,
+        monitor: Arc<dyn Monitor>,
+    ) -> Result<Self> {
+        let facts = Facts::of_handle(&file).at_path("look at disk", path)?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            file,
+            entry,
+            facts,
+            monitor,
+        })
+    }
+
     /// Its size in bytes.
     pub fn size(&self) -> u64 {
         self.entry.size

@@ -13,6 +13,7 @@ pub mod exclude;
 mod extents;
 pub mod identity;
 pub mod peel;
+pub mod qcow2;
 mod readahead;
 pub mod stream;
 pub mod tar;

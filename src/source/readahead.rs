@@ -38,6 +38,7 @@ pub(crate) struct Plan<'a> {
 }
 
 /// A piece of content.
+#[derive(Clone, Copy)]
 pub(crate) enum Piece<'a> {
     /// Bytes, never empty.
     Data(&'a [u8]),
