@@ -151,12 +151,16 @@ impl Drop for Lease<'_> {
 }
 
 /// Whether an error says that the file is no sound catalog.
-pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+fn is_damage(error: &rusqlite::Error) -> bool {
     use rusqlite::Error as E;
     match error {
         E::SqliteFailure(cause, _) => matches!(
             cause.code,
-            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::TypeMismatch
+            ErrorCode::DatabaseCorrupt
+                | ErrorCode::NotADatabase
+                | ErrorCode::TypeMismatch
+                | ErrorCode::TooBig
+                | ErrorCode::Unknown
         ),
         // Tables or columns that are not as they were made.
         E::FromSqlConversionFailure(..)

@@ -14,6 +14,7 @@ mod chunks;
 mod connections;
 mod known;
 mod open;
+mod pack_row;
 mod packs;
 mod schema;
 mod snapshots;
@@ -23,10 +24,10 @@ use std::path::PathBuf;
 
 pub use chunks::Location;
 pub use known::KnownRow;
-pub use packs::PackRow;
+pub use pack_row::PackRow;
 
 use self::connections::Connections;
-use self::packs::PackCache;
+use self::pack_row::PackCache;
 
 /// Where a catalog lives.
 #[derive(Clone, Debug, PartialEq, Eq)]

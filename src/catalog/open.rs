@@ -13,8 +13,8 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 use rustix::fs::FlockOperation;
 
-use super::connections::{Connections, is_damage};
-use super::packs::PackCache;
+use super::connections::Connections;
+use super::pack_row::PackCache;
 use super::{Catalog, CatalogPlace, Opened, schema};
 use crate::error::{Class, Error, Result};
 use crate::id::RepositoryId;
@@ -25,6 +25,8 @@ const READERS: usize = 4;
 const WRITER_CACHE_KIB: i64 = 16 << 10;
 /// Page cache of each reader; the kernel caches the rest.
 const READER_CACHE_KIB: i64 = 4 << 10;
+/// Pages that the log gathers before they are copied into the database: 32 MiB.
+const LOG_PAGES: i64 = 8192;
 /// The lock is held for milliseconds; this long means that its holder is stopped.
 const LOCK_TRIES: u32 = 500;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
@@ -83,17 +85,20 @@ enum Unfit {
 impl From<rusqlite::Error> for Unfit {
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode as Code;
-        if is_damage(&error) {
-            return Self::Replace(format!("it was damaged ({error})"));
+        match error.sqlite_error_code() {
+            Some(Code::DatabaseBusy | Code::DatabaseLocked) => {
+                Self::Failure(Failure::Blocked(Error::caused(
+                    Class::Busy,
+                    "another process has been writing to the catalog for long",
+                    error,
+                )))
+            }
+            Some(Code::CannotOpen | Code::SystemIoFailure | Code::DiskFull) => {
+                Self::Failure(Failure::Unusable(error.to_string()))
+            }
+            // Anything else comes from what is in the file: the place itself was written to a moment ago.
+            _ => Self::Replace(format!("it was damaged ({error})")),
         }
-        Self::Failure(match error.sqlite_error_code() {
-            Some(Code::DatabaseBusy | Code::DatabaseLocked) => Failure::Blocked(Error::caused(
-                Class::Busy,
-                "another process has been writing to the catalog for long",
-                error,
-            )),
-            _ => Failure::Unusable(error.to_string()),
-        })
     }
 }
 
@@ -142,7 +147,9 @@ fn create_empty(path: &Path) -> io::Result<bool> {
 fn connect(path: &Path, repository: RepositoryId) -> Result<Connections, Unfit> {
     let mut writer = connection(path, WRITER_CACHE_KIB)?;
     writer.pragma_update(None, "journal_mode", "WAL")?;
-    writer.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    // Chunks scatter over the whole table: with few checkpoints a page that changed often is copied over once.
+    writer.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
+    writer.pragma_update(None, "journal_size_limit", LOG_PAGES * 4096)?;
     let version: i64 = writer.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let tables: i64 =
         writer.query_one("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;

@@ -1,87 +1,33 @@
-//! Packs and their blocks: one row per pack, its blocks in one value, and a bounded cache of decoded rows.
+//! Packs: taking them in with their chunks, from index objects or alone, and forgetting them.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
+use super::pack_row::{Pack, PackRow, decode_blocks, encode_blocks, pack_row};
 use super::{Catalog, schema};
-use crate::error::Result;
-use crate::format::header::{Codec, ObjectKind};
+use crate::error::{Error, Result};
+use crate::format::MAX_OBJECT_BYTES;
 use crate::format::index::PackRecord;
 use crate::id::{ObjectId, PackId};
 
-/// Bytes of one block in the `blocks` value: codec u8, stored bytes u32, raw bytes u32.
-const BLOCK_BYTES: usize = 9;
-/// Bytes of the checksum at its end.
-const SUM_BYTES: usize = 8;
-/// How many blocks the cache holds at most: about 6 MiB.
-const CACHED_BLOCKS: usize = 1 << 18;
 /// How many packs are read at a time while listing.
 const PAGE: usize = 256;
 /// Chunks per write transaction: other processes wait for it, and its rows are in memory.
 const TRANSACTION_CHUNKS: usize = 1 << 18;
 
-/// A pack as the catalog knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PackRow {
-    /// Its name.
-    pub id: PackId,
-    /// Data or meta.
-    pub kind: ObjectKind,
-    /// Its length as stored.
-    pub stored_bytes: u64,
-}
-
-/// A decoded row.
-#[derive(Debug)]
-pub(super) struct Pack {
-    pub(super) row: PackRow,
-    pub(super) blocks: Vec<Block>,
-}
-
-/// One block of a pack.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Block {
-    pub(super) offset: u64,
-    pub(super) stored_bytes: u32,
-    pub(super) raw_bytes: u32,
-    pub(super) codec: Codec,
-}
-
-/// Decoded rows by pack number; emptied when full, which is rare and cheap to fill again.
-#[derive(Debug, Default)]
-pub(super) struct PackCache(Mutex<Cached>);
-
-#[derive(Debug, Default)]
-struct Cached {
-    packs: HashMap<i64, Arc<Pack>>,
-    blocks: usize,
-}
-
-impl PackCache {
-    fn get(&self, no: i64) -> Option<Arc<Pack>> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .packs
-            .get(&no)
-            .cloned()
-    }
-
-    fn put(&self, no: i64, pack: &Arc<Pack>) {
-        let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if cached.blocks + pack.blocks.len() > CACHED_BLOCKS {
-            *cached = Cached::default();
-        }
-        cached.blocks += pack.blocks.len() + 1;
-        cached.packs.insert(no, pack.clone());
-    }
-}
-
 impl Catalog {
     /// Takes in packs and their chunks. Packs that are known already stay as they are.
     pub fn add_packs(&self, records: &[PackRecord]) -> Result<()> {
+        for record in records {
+            let end = record.directory.offsets().last();
+            if end.is_none_or(|end| end > record.stored_bytes.min(MAX_OBJECT_BYTES)) {
+                let id = record.id;
+                return Err(Error::corrupt(format!(
+                    "pack {id} is listed with blocks beyond its end"
+                )));
+            }
+        }
         for group in grouped(records) {
             self.connections
                 .write(|transaction| insert(transaction, group))?;
@@ -302,62 +248,7 @@ fn insert_pack(connection: &Connection, record: &PackRecord) -> rusqlite::Result
             &row.id.as_bytes()[..],
             row.kind as i64,
             row.stored_bytes.cast_signed(),
-            encode_blocks(&row, record),
+            encode_blocks(&row, &record.directory),
         ))?;
     Ok((inserted == 1).then(|| connection.last_insert_rowid()))
-}
-
-fn pack_row(id: &[u8], kind: i64, stored_bytes: i64) -> Option<PackRow> {
-    Some(PackRow {
-        id: ObjectId::from_slice(id)?,
-        kind: ObjectKind::from_u8(u8::try_from(kind).ok()?)?,
-        stored_bytes: u64::try_from(stored_bytes).ok()?,
-    })
-}
-
-/// All blocks of a pack side by side, then a checksum over the row.
-fn encode_blocks(row: &PackRow, record: &PackRecord) -> Vec<u8> {
-    let blocks = &record.directory.blocks;
-    let mut out = Vec::with_capacity(blocks.len() * BLOCK_BYTES + SUM_BYTES);
-    for block in blocks {
-        out.push(block.codec as u8);
-        out.extend_from_slice(&block.stored_bytes.to_le_bytes());
-        out.extend_from_slice(&block.raw_bytes.to_le_bytes());
-    }
-    let sum = sum(row, &out);
-    out.extend_from_slice(&sum);
-    out
-}
-
-/// The blocks in a value; nothing if a bit of the row is not what it was.
-fn decode_blocks(row: &PackRow, value: &[u8]) -> Option<Vec<Block>> {
-    let (blocks, stored_sum) = value.split_last_chunk::<SUM_BYTES>()?;
-    if sum(row, blocks) != *stored_sum {
-        return None;
-    }
-    let mut offset = crate::format::header::HEADER_BYTES as u64;
-    let decode = |bytes: &[u8]| {
-        let (codec, lengths) = bytes.split_first()?;
-        let (stored, raw) = lengths.split_first_chunk::<4>()?;
-        let block = Block {
-            offset,
-            stored_bytes: u32::from_le_bytes(*stored),
-            raw_bytes: u32::from_le_bytes(raw.try_into().ok()?),
-            codec: Codec::from_u8(*codec)?,
-        };
-        offset += u64::from(block.stored_bytes);
-        Some(block)
-    };
-    blocks.chunks(BLOCK_BYTES).map(decode).collect()
-}
-
-fn sum(row: &PackRow, blocks: &[u8]) -> [u8; SUM_BYTES] {
-    let mut hash = blake3::Hasher::new();
-    hash.update(row.id.as_bytes());
-    hash.update(&[row.kind as u8]);
-    hash.update(&row.stored_bytes.to_le_bytes());
-    hash.update(blocks);
-    let mut sum = [0; SUM_BYTES];
-    hash.finalize_xof().fill(&mut sum);
-    sum
 }

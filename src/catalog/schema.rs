@@ -7,7 +7,7 @@ pub(super) const VERSION: i64 = 1;
 /// Written to `application_id`: "repo".
 pub(super) const APPLICATION: i64 = 0x7265_706f;
 
-/// A chunk may have several homes; the one in the oldest pack is used. All are kept, because the oldest may be pruned.
+/// A chunk may have several homes; one of them is used. All are kept, because any may be pruned.
 /// `place` is `chunks::Place`, `blocks` is `packs::encode_blocks`: both end in a checksum over the whole row.
 /// Pack numbers are never used again (AUTOINCREMENT), so what another process cached under one cannot become wrong.
 pub(super) const TABLES: &str = "
