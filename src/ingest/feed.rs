@@ -15,8 +15,6 @@ use crate::format::tree::Node;
 use crate::progress::{Count, Monitor};
 use crate::repository::{Batch, Cutting, Writer};
 
-/// Raw bytes at which a batch is handed over.
-const BATCH_BYTES: usize = 1 << 20;
 /// Chunks at which a batch is handed over.
 const BATCH_CHUNKS: usize = 4096;
 /// Events at which they are handed over without a batch.
@@ -57,6 +55,9 @@ pub(super) struct Feed<'a> {
     pub(super) fixed: Cutter,
     pub(super) choose: Box<Choose>,
     pub(super) archive: bool,
+    /// Raw bytes at which a batch is handed over: those of a block, so that what is new in a batch becomes one block
+    /// and neighbours in the stream are neighbours in the store.
+    pub(super) batch_bytes: usize,
     pub(super) state: FeedState,
 }
 
@@ -105,7 +106,7 @@ impl Feed<'_> {
                 Some(Event::Chunks(n)) => *n += 1,
                 _ => state.events.push(Event::Chunks(1)),
             }
-            if state.open >= BATCH_BYTES || state.lens.len() >= BATCH_CHUNKS {
+            if state.open >= self.batch_bytes || state.lens.len() >= BATCH_CHUNKS {
                 self.hand_over()?;
             }
         }
@@ -120,7 +121,7 @@ impl Feed<'_> {
             None
         } else {
             let mut next = self.writer.buffer();
-            next.reserve(BATCH_BYTES + self.content.max());
+            next.reserve(self.batch_bytes + self.content.max());
             next.extend_from_slice(&state.bytes[state.open..]);
             let mut bytes = std::mem::replace(&mut state.bytes, next);
             bytes.truncate(state.open);
@@ -203,7 +204,7 @@ impl Sink for Feed<'_> {
         self.monitor.add(Count::Bytes, bytes.len() as u64);
         // Taken in pieces, so that the buffer never grows beyond a batch and a chunk.
         while !bytes.is_empty() {
-            let room = (BATCH_BYTES + self.content.max())
+            let room = (self.batch_bytes + self.content.max())
                 .saturating_sub(self.state.bytes.len())
                 .max(self.cutter().max());
             let (piece, rest) = bytes.split_at(room.min(bytes.len()));

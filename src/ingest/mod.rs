@@ -196,6 +196,7 @@ impl Ingest {
             fixed,
             choose,
             archive,
+            batch_bytes: self.repository.config().blocks.file_bytes as usize,
             state: FeedState::default(),
         };
         let known = self.known.clone();

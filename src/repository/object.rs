@@ -13,7 +13,7 @@ use crate::format::header::{
     TRAILER_FRAME, TRAILER_PLAIN_BYTES, Trailer,
 };
 use crate::format::pack::{BlockEntry, ChunkEntry, Directory, padme};
-use crate::format::{MAX_BLOCK_BYTES, MAX_DIRECTORY_BYTES, MAX_OBJECT_BYTES};
+use crate::format::{MAX_BLOCK_BYTES, MAX_DIRECTORY_BYTES, MAX_OBJECT_BYTES, MAX_PACK_CHUNKS};
 use crate::id::ObjectId;
 
 /// The area in which objects of a kind are stored.
@@ -135,9 +135,13 @@ impl ObjectBuilder {
         self.bytes.len()
     }
 
-    /// Chunks so far.
-    pub(crate) fn chunk_count(&self) -> usize {
-        self.chunk_count
+    /// True if a pack of at most `pack_bytes` can take this block too, with all that follows the blocks.
+    pub(crate) fn has_room(&self, block: &EncodedBlock, pack_bytes: usize) -> bool {
+        let chunks = self.chunk_count + block.chunks.len();
+        let tail =
+            36 * chunks + 16 * (self.directory.blocks.len() + 1) + 2 * TAG_BYTES + TRAILER_BYTES;
+        chunks <= MAX_PACK_CHUNKS
+            && self.bytes.len() + block.bytes.len() + TAG_BYTES + tail <= pack_bytes
     }
 
     /// Blocks so far.

@@ -14,7 +14,6 @@ use super::super::object::{BuiltObject, EncodedBlock, ObjectBuilder, key_of, rea
 use super::{Shared, ToPacker, spawn_thread};
 use crate::codec::Compressor;
 use crate::error::{Class, Error, Result};
-use crate::format::MAX_PACK_CHUNKS;
 use crate::format::header::ObjectKind;
 use crate::format::index::PackRecord;
 use crate::id::PackId;
@@ -87,11 +86,13 @@ impl Packer {
     }
 
     fn add_data(&mut self, block: EncodedBlock) -> Result<()> {
+        // A pack is closed before the block that would take it beyond its target: full packs then end just below
+        // a Padme length and waste little on padding.
         let pack_bytes = self.shared.repository.config().blocks.pack_bytes as usize;
         if self
             .data
             .as_ref()
-            .is_some_and(|d| d.chunk_count() + block.chunks.len() > MAX_PACK_CHUNKS)
+            .is_some_and(|data| !data.has_room(&block, pack_bytes))
         {
             self.write(|packer| packer.data.take())?;
         }
@@ -99,12 +100,7 @@ impl Packer {
             Some(builder) => builder,
             None => self.builder(ObjectKind::DataPack)?,
         };
-        let builder = self.data.insert(builder);
-        builder.add(block)?;
-        if builder.stored_bytes() >= pack_bytes {
-            self.write(|packer| packer.data.take())?;
-        }
-        Ok(())
+        self.data.insert(builder).add(block)
     }
 
     fn builder(&mut self, kind: ObjectKind) -> Result<ObjectBuilder> {
