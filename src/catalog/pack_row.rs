@@ -141,6 +141,7 @@ fn sum(row: &PackRow, blocks: &[u8]) -> [u8; SUM_BYTES] {
     hash.update(&[row.kind as u8]);
     hash.update(&row.stored_bytes.to_le_bytes());
     hash.update(blocks);
-    let [a, b, c, d, e, f, g, h, ..] = *hash.finalize().as_bytes();
-    [a, b, c, d, e, f, g, h]
+    let mut sum = [0; SUM_BYTES];
+    sum.copy_from_slice(&hash.finalize().as_bytes()[..SUM_BYTES]);
+    sum
 }
