@@ -8,7 +8,7 @@ use std::sync::Mutex;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Count {
-    /// Entries (files, directories, links …) seen.
+    /// Entries (files, directories, links ...) seen.
     Entries,
     /// Bytes of content read from the source, or written to the target.
     Bytes,

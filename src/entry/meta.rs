@@ -19,7 +19,7 @@ impl Time {
     }
 }
 
-/// One extended attribute: full name (`user.x`, `system.posix_acl_access`, `security.capability` …) and raw value.
+/// One extended attribute: full name (`user.x`, `system.posix_acl_access`, `security.capability` ...) and raw value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Xattr {
     /// Full name with its namespace.

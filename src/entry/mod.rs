@@ -39,7 +39,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// A word for people and JSON: `file`, `directory`, `symlink` …
+    /// A word for people and JSON: `file`, `directory`, `symlink` ...
     pub fn name(&self) -> &'static str {
         match self {
             Self::File => "file",

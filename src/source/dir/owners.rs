@@ -44,7 +44,7 @@ impl Owners {
     }
 }
 
-/// `name:x:number:…` lines; the first name of a number counts, as in the C library.
+/// `name:x:number:...` lines; the first name of a number counts, as in the C library.
 fn names(path: &Path) -> HashMap<u32, Box<[u8]>> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(LIMIT_BYTES).read_to_end(&mut bytes));

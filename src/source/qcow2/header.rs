@@ -51,7 +51,7 @@ pub(super) struct Header {
 pub(super) struct Backing {
     /// As the image says; never opened on its word.
     pub(super) name: String,
-    /// `raw`, `qcow2` …; `None`: the image does not say.
+    /// `raw`, `qcow2` ...; `None`: the image does not say.
     pub(super) format: Option<String>,
 }
 
