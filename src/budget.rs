@@ -11,8 +11,15 @@ pub struct Budget(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     limit_bytes: usize,
-    used_bytes: Mutex<usize>,
+    state: Mutex<State>,
     freed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    used_bytes: usize,
+    /// How many wait for bytes: waking nobody would cost a system call each time.
+    waiting: usize,
 }
 
 /// Bytes reserved from a [`Budget`]; dropped, they are free again.
@@ -27,7 +34,7 @@ impl Budget {
     pub fn new(limit_bytes: usize) -> Self {
         Self(Arc::new(Inner {
             limit_bytes,
-            used_bytes: Mutex::new(0),
+            state: Mutex::default(),
             freed: Condvar::new(),
         }))
     }
@@ -35,15 +42,17 @@ impl Budget {
     /// Waits until `bytes` are free and takes them. A request above the whole limit waits for an
     /// empty budget and then passes alone, so that one large item can never deadlock.
     pub fn reserve(&self, bytes: usize) -> Reservation {
-        let mut used = self.used();
-        while *used > 0 && used.saturating_add(bytes) > self.0.limit_bytes {
-            used = self
+        let mut state = self.state();
+        while state.used_bytes > 0 && !self.fits(&state, bytes) {
+            state.waiting += 1;
+            state = self
                 .0
                 .freed
-                .wait(used)
+                .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
         }
-        *used += bytes;
+        state.used_bytes += bytes;
         Reservation {
             budget: self.clone(),
             bytes,
@@ -52,11 +61,11 @@ impl Budget {
 
     /// Takes `bytes` if they are free now.
     pub fn try_reserve(&self, bytes: usize) -> Option<Reservation> {
-        let mut used = self.used();
-        if *used > 0 && used.saturating_add(bytes) > self.0.limit_bytes {
+        let mut state = self.state();
+        if state.used_bytes > 0 && !self.fits(&state, bytes) {
             return None;
         }
-        *used += bytes;
+        state.used_bytes += bytes;
         Some(Reservation {
             budget: self.clone(),
             bytes,
@@ -65,14 +74,15 @@ impl Budget {
 
     /// Bytes reserved now.
     pub fn used_bytes(&self) -> usize {
-        *self.used()
+        self.state().used_bytes
     }
 
-    fn used(&self) -> MutexGuard<'_, usize> {
-        self.0
-            .used_bytes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn fits(&self, state: &State, bytes: usize) -> bool {
+        state.used_bytes.saturating_add(bytes) <= self.0.limit_bytes
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -85,8 +95,11 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        *self.budget.used() -= self.bytes;
-        self.budget.0.freed.notify_all();
+        let mut state = self.budget.state();
+        state.used_bytes -= self.bytes;
+        if state.waiting > 0 {
+            self.budget.0.freed.notify_all();
+        }
     }
 }
 

@@ -105,8 +105,6 @@ impl Listing {
     }
 
     fn read_names(&mut self, handle: &OwnedFd) -> io::Result<()> {
-        // The handle may be one that was read before.
-        rustix::fs::seek(handle, rustix::fs::SeekFrom::Start(0))?;
         let mut buffer: Vec<u8> = Vec::with_capacity(DENTS_BYTES);
         let mut dents = RawDir::new(handle, buffer.spare_capacity_mut());
         let outcome = loop {
