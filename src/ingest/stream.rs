@@ -13,15 +13,13 @@ use crate::entry::Entry;
 use crate::error::{Class, Error, Result};
 use crate::format::content::Item;
 use crate::format::snapshot::{StreamDigest, StreamKind, Wrapping};
+use crate::progress::Monitor;
 use crate::repository::{Cutting, Writer, lock};
 use crate::source::detect::{Compression, Detected, detect};
 use crate::source::identity::{self, Expected, page_aligned};
-use crate::source::peel::Peeled;
+use crate::source::peel::{Layer, Peeled, SNIFF_BYTES};
 use crate::source::stream::StreamSource;
 use crate::source::tar::{TarOptions, TarSource};
-
-/// Bytes that are looked at to find out what a stream is.
-const SNIFF_BYTES: u64 = 256 << 10;
 
 /// What the caller says of a stream.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +50,7 @@ pub fn ingest_stream(
     let mut head = Vec::new();
     reader
         .by_ref()
-        .take(SNIFF_BYTES)
+        .take(SNIFF_BYTES as u64)
         .read_to_end(&mut head)
         .map_err(|e| Error::io("read the stream", e))?;
     if head.is_empty() {
@@ -73,6 +71,7 @@ pub fn ingest_stream(
             Digests {
                 stream: outer_digest,
                 wrapped: None,
+                layers: Vec::new(),
             },
         );
     }
@@ -85,10 +84,13 @@ pub fn ingest_stream(
         capture: capture.clone(),
         ..outer
     };
-    let inner = Tee::new(Peeled::new(outer)?);
+    let peeled = Peeled::new(outer)?;
+    let layers = peeled.layers().to_vec();
+    let inner = Tee::new(peeled);
     let digests = Digests {
         stream: inner.digest.clone(),
         wrapped: Some((outer_digest, capture)),
+        layers,
     };
     take_in(ingest, inner, plan, request, digests)
 }
@@ -142,6 +144,8 @@ fn take_in(
     digests: Digests,
 ) -> Result<IngestSummary> {
     let wrapping = plan.peel.map_or(Wrapping::Plain, wrapping_of);
+    let monitor = ingest.monitor();
+    let listener = Arc::clone(&monitor);
     let facts = move |kind, identity| {
         let mut facts = StreamFacts {
             wrapping,
@@ -149,13 +153,13 @@ fn take_in(
             ..StreamFacts::of(kind)
         };
         facts.stream = Some(digests.stream.get());
+        warn_trailing(&digests.layers, &*listener);
         if let Some((wrapped, capture)) = digests.wrapped {
             facts.wrapped = Some(wrapped.get());
             facts.original = capture.map(|c| c.finish()).transpose()?.unwrap_or_default();
         }
         Ok(facts)
     };
-    let monitor = ingest.monitor();
     let (expected, identity) = match (request.kind, plan.kind) {
         (None, StreamKind::Tar) => (Expected::Any, None),
         (_, StreamKind::Tar) => (Expected::Nothing, None),
@@ -210,10 +214,31 @@ fn wrapping_of(compression: Compression) -> Wrapping {
     }
 }
 
-/// The digests that become known at the end.
+/// What becomes known at the end.
 struct Digests {
     stream: SharedDigest,
     wrapped: Option<(SharedDigest, Option<Capture>)>,
+    layers: Vec<Layer>,
+}
+
+/// Names what stood behind the compressed stream: it is no content, so only `exact` keeps it.
+fn warn_trailing(layers: &[Layer], monitor: &dyn Monitor) {
+    for layer in layers {
+        let trailing = layer.trailing().unwrap_or_default();
+        if trailing.garbage_bytes > 0 {
+            monitor.warn(&format!(
+                "{} bytes after the end of the {} stream are not part of it and were left out",
+                trailing.garbage_bytes,
+                layer.compression()
+            ));
+        } else if trailing.zero_bytes > 0 {
+            monitor.note(&format!(
+                "{} zero bytes after the end of the {} stream were left out",
+                trailing.zero_bytes,
+                layer.compression()
+            ));
+        }
+    }
 }
 
 /// A digest that is fed by a reader on another thread.

@@ -260,3 +260,24 @@ fn a_large_directory_is_sharded_and_found_again() {
     let walk = Walk::new(&repository, &summary.snapshot.root, EntryPath::root());
     assert_eq!(walk.count(), 5000);
 }
+
+#[test]
+fn what_follows_a_compressed_stream_is_named() {
+    use std::io::Write;
+    let fixture = Fixture::new();
+    let repository = fixture.open();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    // An empty tar.
+    gzip.write_all(&[0; 1024]).unwrap();
+    let mut bytes = gzip.finish().unwrap();
+    bytes.extend_from_slice(b"garbage");
+    let monitor: Arc<dyn Monitor> = fixture.recorder.clone();
+    let ingest = Ingest::begin(&repository, request("tail"), &monitor).unwrap();
+    let bytes = std::io::Cursor::new(bytes);
+    ingest_stream(ingest, bytes, &StreamRequest::default()).unwrap();
+    let warnings = fixture.recorder.warnings();
+    assert!(
+        warnings[0].starts_with("7 bytes after the end of the gzip stream"),
+        "{warnings:?}"
+    );
+}

@@ -99,7 +99,11 @@ impl<R: Read> Window<R> {
 
 impl<R: Read> Read for Window<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if self.start == self.end && !self.ended && out.len() >= self.buffer.len() {
+        if self.start == self.end
+            && !self.ended
+            && self.pending.is_none()
+            && out.len() >= self.buffer.len()
+        {
             // Nothing to show and much wanted: past the buffer, without a copy.
             let len = self.reader.read(out).inspect_err(|e| {
                 self.failed |= e.kind() != io::ErrorKind::Interrupted;

@@ -12,10 +12,7 @@ use super::{Args, KindArg};
 use crate::cli::exit::{Done, Failure};
 use crate::error::At;
 use crate::source::detect::{Detected, Dump, detect};
-use crate::source::peel::Peeled;
-
-/// How many first bytes of a file decide.
-const HEAD_BYTES: u64 = 256 << 10;
+use crate::source::peel::{Peeled, SNIFF_BYTES};
 
 /// What is to be taken in.
 #[derive(Debug)]
@@ -104,7 +101,7 @@ fn only_paths(kind: KindArg, paths: Vec<PathBuf>) -> Done<Input> {
 fn is_stream(path: &Path, file: &mut File) -> Done<bool> {
     let mut head = Vec::new();
     file.by_ref()
-        .take(HEAD_BYTES)
+        .take(SNIFF_BYTES as u64)
         .read_to_end(&mut head)
         .at_path("read", path)?;
     file.rewind().at_path("read", path)?;

@@ -24,6 +24,10 @@ pub const MAX_LAYERS: usize = 2;
 /// The most bytes of garbage after the last member that are counted; beyond that the input is no compressed stream.
 pub const MAX_GARBAGE_BYTES: u64 = 64 << 20;
 
+/// How many first bytes of a stream tell what is inside its compression: a whole block of bzip2, which gives nothing
+/// before its end.
+pub const SNIFF_BYTES: usize = 1 << 20;
+
 const INPUT_BYTES: usize = 256 << 10;
 const OUTPUT_BYTES: usize = 1 << 20;
 const BUFFERS: usize = 3;
