@@ -13,6 +13,7 @@
 mod chunks;
 mod connections;
 mod known;
+mod loader;
 mod open;
 mod pack_row;
 mod packs;
@@ -24,6 +25,7 @@ use std::path::PathBuf;
 
 pub use chunks::Location;
 pub use known::KnownRow;
+pub use loader::Loader;
 pub use pack_row::PackRow;
 
 use self::connections::Connections;

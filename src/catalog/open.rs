@@ -206,7 +206,14 @@ fn judge(connection: &Connection, version: i64, repository: RepositoryId) -> Res
         ));
     }
     // One look at every table finds missing ones and broken roots; deeper damage shows when it is met.
-    for table in ["packs", "chunks", "index_objects", "snapshots", "known"] {
+    for table in [
+        "packs",
+        "chunks",
+        "index_objects",
+        "unindexed",
+        "snapshots",
+        "known",
+    ] {
         let one = format!("SELECT 1 FROM {table} LIMIT 1");
         connection.query_row(&one, [], |_| Ok(())).optional()?;
     }

@@ -14,11 +14,25 @@ use crate::id::{ObjectId, PackId};
 /// How many packs are read at a time while listing.
 const PAGE: usize = 256;
 /// Chunks per write transaction: other processes wait for it, and its rows are in memory.
-const TRANSACTION_CHUNKS: usize = 1 << 18;
+pub(super) const TRANSACTION_CHUNKS: usize = 1 << 18;
 
 impl Catalog {
     /// Takes in packs and their chunks. Packs that are known already stay as they are.
     pub fn add_packs(&self, records: &[PackRecord]) -> Result<()> {
+        for group in grouped(records) {
+            self.take_in(group, &[])?;
+        }
+        Ok(())
+    }
+
+    /// Takes in what an index object lists, and last that it was taken in.
+    pub fn add_index_object(&self, id: &ObjectId, records: &[PackRecord]) -> Result<()> {
+        self.add_packs(records)?;
+        self.take_in(&[], std::slice::from_ref(id))
+    }
+
+    /// Takes in packs, and index objects whose packs are all there then, in one transaction.
+    pub(super) fn take_in(&self, records: &[PackRecord], indexes: &[ObjectId]) -> Result<()> {
         for record in records {
             let end = record.directory.offsets().last();
             if end.is_none_or(|end| end > record.stored_bytes.min(MAX_OBJECT_BYTES)) {
@@ -28,23 +42,18 @@ impl Catalog {
                 )));
             }
         }
-        for group in grouped(records) {
-            self.connections
-                .write(|transaction| insert(transaction, group))?;
+        if records.is_empty() && indexes.is_empty() {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    /// Takes in what an index object lists, and last that it was taken in.
-    pub fn add_index_object(&self, id: &ObjectId, records: &[PackRecord]) -> Result<()> {
-        self.add_packs(records)?;
         self.connections.write(|transaction| {
+            insert(transaction, records)?;
             let sql = "INSERT OR IGNORE INTO index_objects VALUES (?1)";
-            transaction
-                .prepare_cached(sql)?
-                .execute([&id.as_bytes()[..]])
-        })?;
-        Ok(())
+            let mut note = transaction.prepare_cached(sql)?;
+            for id in indexes {
+                note.execute([&id.as_bytes()[..]])?;
+            }
+            Ok(())
+        })
     }
 
     /// Whether an index object was taken in.

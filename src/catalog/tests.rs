@@ -39,7 +39,7 @@ fn pack(name: u32, chunks: std::ops::Range<u32>) -> PackRecord {
     PackRecord {
         id: ObjectId::of(&name.to_le_bytes()),
         kind: ObjectKind::DataPack,
-        stored_bytes: (1 << 20) + u64::from(name),
+        stored_bytes: (8 << 20) + u64::from(name),
         directory: Directory {
             blocks: entries.chunks(10).map(block).collect(),
         },
@@ -140,7 +140,7 @@ fn small_things_are_kept() {
         .add_index_object(&a, &[pack(1, 0..20), pack(2, 20..30)])
         .unwrap();
     assert_eq!(catalog.index_objects().unwrap(), [a]);
-    assert_eq!(catalog.pack_totals().unwrap(), (2, (2 << 20) + 3));
+    assert_eq!(catalog.pack_totals().unwrap(), (2, (16 << 20) + 3));
     let mut packs = Vec::new();
     catalog
         .packs(|row| {
@@ -164,6 +164,31 @@ fn small_things_are_kept() {
     assert_eq!(catalog.locate(&chunk(3)).unwrap(), None);
     assert!(catalog.snapshots().unwrap().is_empty());
     assert_eq!(catalog.removals().unwrap(), 1);
+}
+
+#[test]
+fn a_loader_takes_in_all_or_what_it_flushed() {
+    let catalog = memory();
+    let mut loader = catalog.loader();
+    loader.add(pack(1, 0..20)).unwrap();
+    loader.index_object(ObjectId::of(b"lost"));
+    drop(loader);
+    assert!(catalog.index_objects().unwrap().is_empty());
+    let mut loader = catalog.loader();
+    for name in 0..6 {
+        loader
+            .add(pack(name, name * 60_000..(name + 1) * 60_000))
+            .unwrap();
+        loader.index_object(ObjectId::of(&[u8::try_from(name).unwrap()]));
+    }
+    assert_eq!(
+        catalog.index_objects().unwrap().len(),
+        4,
+        "some are there before the end"
+    );
+    loader.finish().unwrap();
+    assert_eq!(catalog.index_objects().unwrap().len(), 6);
+    assert_eq!(catalog.chunk_count().unwrap(), 360_000);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use super::Repository;
 use super::object::{read_blocks, read_directory};
 use crate::backend::Area;
-use crate::catalog::Opened;
+use crate::catalog::{Loader, Opened};
 use crate::error::{Class, Result};
 use crate::format::header::ObjectKind;
 use crate::format::index::PackRecord;
@@ -63,9 +63,11 @@ impl Repository {
             Ok(())
         })?;
         let mut taken = Taken::default();
+        let mut loader = self.catalog().loader();
         for id in new {
-            match self.read_index(&id) {
+            match self.read_index(&id, &mut loader) {
                 Ok(packs) => {
+                    loader.index_object(id);
                     taken.indexes += 1;
                     taken.packs += packs;
                 }
@@ -78,12 +80,12 @@ impl Repository {
                 }
             }
         }
+        loader.finish()?;
         Ok(taken)
     }
 
-    /// Adds an index object's records to the catalog, block by block, and then the object itself: interrupted in between, it is
-    /// simply read again.
-    fn read_index(&self, id: &ObjectId) -> Result<usize> {
+    /// Adds an index object's records to the catalog, block by block. Interrupted in between, it is simply read again.
+    fn read_index(&self, id: &ObjectId, loader: &mut Loader<'_>) -> Result<usize> {
         let key = super::object::key_of(ObjectKind::Index, id);
         let mut packs = 0;
         read_blocks(
@@ -96,10 +98,11 @@ impl Repository {
                 PackRecord::decode_all(block, |record| records.push(record))
                     .map_err(super::object::decoded(&key))?;
                 packs += records.len();
-                self.catalog().add_packs(&records)
+                records
+                    .into_iter()
+                    .try_for_each(|record| loader.add(record))
             },
         )?;
-        self.catalog().add_index_object(id, &[])?;
         Ok(packs)
     }
 
