@@ -11,7 +11,7 @@ use super::secret::{self, Purpose, Secret};
 use super::signals;
 use crate::backend::{self, Backend, Key};
 use crate::catalog::CatalogPlace;
-use crate::error::{Class, Error};
+use crate::error::{At, Class, Error};
 use crate::format::config::{Config, ConfigError, MAX_CONFIG_BYTES};
 use crate::progress::Monitor;
 use crate::repository::Repository;
@@ -113,6 +113,17 @@ impl Context {
             Failure::usage("the user's data directory has a name that is not UTF-8")
                 .hint("say where the repository is with --repo or REPO_URL")
         })
+    }
+
+    /// The same, meaning the same from whatever directory.
+    pub(super) fn absolute_place(&self) -> Done<OsString> {
+        let place = self.place()?;
+        if place.contains("://") {
+            return Ok(place.into());
+        }
+        Ok(std::path::absolute(&place)
+            .at(format!("find {place}"))?
+            .into_os_string())
     }
 
     /// Where catalogs are kept; `None` if there is no such place.

@@ -10,10 +10,9 @@ use super::exit::{Done, Failure};
 use super::output::Output;
 use super::place;
 use super::text;
-use crate::entry::EntryPath;
 use crate::error::{Class, Error};
 use crate::format::tree::{Body, Node};
-use crate::vfs::diff::{Aspect, Difference, compare};
+use crate::maintain::diff::{Aspect, Change, Difference, diff};
 
 /// Show what changed between two snapshots, or between two places in them
 #[derive(Debug, clap::Args)]
@@ -78,17 +77,18 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
     let mut sums = Sums::default();
     // A failure to print travels through the library as an error and comes out as what it was.
     let mut failed = None;
-    let compared = compare(
+    let monitor = context.monitor().as_ref();
+    let compared = diff(
         &repository,
         &before.node,
         &after.node,
-        context.monitor().as_ref(),
-        &mut |difference| {
-            if !args.wants(&difference) {
+        monitor,
+        &mut |found| {
+            if !args.wants(found) {
                 return Ok(());
             }
-            sums.add(&difference);
-            show(context, &mut out, &difference).map_err(|failure| {
+            sums.add(found.change);
+            show(context, &mut out, found).map_err(|failure| {
                 failed = Some(failure);
                 Error::new(Class::Io, "write to standard output")
             })
@@ -100,7 +100,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
     compared.map_err(Failure::from)?;
     out.finish()?;
     if !context.json() {
-        context.monitor().say(&format!(
+        monitor.say(&format!(
             "{} added, {} removed, {} changed",
             text::count(sums.added),
             text::count(sums.removed),
@@ -111,53 +111,36 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
 }
 
 impl Args {
-    fn wants(&self, difference: &Difference) -> bool {
-        let aspects = &difference.aspects;
-        if difference.before.is_none() || difference.after.is_none() {
-            return true;
+    fn wants(&self, difference: &Difference<'_>) -> bool {
+        let is_directory = difference
+            .to
+            .is_some_and(|node| matches!(node.body, Body::Directory(_)));
+        match difference.change {
+            Change::Metadata if is_directory && difference.aspects == [Aspect::Time] => false,
+            Change::Metadata => !self.content,
+            _ => true,
         }
-        let directory = |node: &Option<Node>| {
-            node.as_ref()
-                .is_some_and(|node| matches!(node.body, Body::Directory(_)))
-        };
-        if aspects == &[Aspect::Time] && directory(&difference.before) {
-            return false;
-        }
-        !self.content || aspects.iter().any(|aspect| *aspect <= Aspect::Device)
     }
 }
 
 impl Sums {
-    fn add(&mut self, difference: &Difference) {
-        match (&difference.before, &difference.after) {
-            (None, _) => self.added += 1,
-            (_, None) => self.removed += 1,
-            _ => self.changed += 1,
+    fn add(&mut self, change: Change) {
+        match change {
+            Change::Added => self.added += 1,
+            Change::Removed => self.removed += 1,
+            Change::Type | Change::Content | Change::Metadata => self.changed += 1,
         }
     }
 }
 
-/// A sign for the line, and a word for JSON.
-fn change(difference: &Difference) -> (char, &'static str) {
-    match (&difference.before, &difference.after) {
-        (None, _) => ('+', "added"),
-        (_, None) => ('-', "removed"),
-        _ if difference.aspects.contains(&Aspect::Kind) => ('T', "type"),
-        _ if difference
-            .aspects
-            .iter()
-            .any(|aspect| *aspect <= Aspect::Device) =>
-        {
-            ('M', "content")
-        }
-        _ => ('m', "metadata"),
-    }
-}
-
-fn show(context: &Context, out: &mut Output, difference: &Difference) -> Done {
-    let (sign, word) = change(difference);
-    let path = &difference.path;
-    let node = difference.after.as_ref().or(difference.before.as_ref());
+fn show(context: &Context, out: &mut Output, difference: &Difference<'_>) -> Done {
+    let Difference {
+        change,
+        path,
+        from,
+        to,
+        ..
+    } = *difference;
     let aspects: Vec<&str> = difference
         .aspects
         .iter()
@@ -167,33 +150,30 @@ fn show(context: &Context, out: &mut Output, difference: &Difference) -> Done {
         let (text, path_hex) = super::entry_view::exact(path.as_bytes());
         let view = |node: &Node| EntryView::new(path, node);
         return out.json_line(&View {
-            change: word,
+            change: change.name(),
             path: text,
             path_hex,
             aspects,
-            before: difference.before.as_ref().map(view),
-            after: difference.after.as_ref().map(view),
+            before: from.map(view),
+            after: to.map(view),
         });
     }
-    let name = match node {
-        Some(node) => marked(shown_path(path), &node.body, false),
-        None => text::name(shown_path(path)),
+    // The root has no name.
+    let shown = if path.is_root() {
+        b".".as_slice()
+    } else {
+        path.as_bytes()
     };
-    let detail = match (&difference.before, &difference.after) {
-        (Some(before), Some(after)) if sign == 'T' => {
-            format!(" ({} -> {})", kind(&before.body), kind(&after.body))
+    let name = match to.or(from) {
+        Some(node) => marked(shown, &node.body, false),
+        None => text::name(shown),
+    };
+    let detail = match (from, to) {
+        (Some(from), Some(to)) if change == Change::Type => {
+            format!(" ({} -> {})", kind(&from.body), kind(&to.body))
         }
         _ if aspects.is_empty() => String::new(),
         _ => format!(" ({})", aspects.join(", ")),
     };
-    out.line(format!("{sign} {name}{detail}"))
-}
-
-/// The root has no name.
-fn shown_path(path: &EntryPath) -> &[u8] {
-    if path.is_root() {
-        b"."
-    } else {
-        path.as_bytes()
-    }
+    out.line(format!("{} {name}{detail}", change.letter()))
 }

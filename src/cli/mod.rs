@@ -10,11 +10,13 @@
     reason = "switches are booleans, and the help texts on them are prose for a terminal"
 )]
 mod cat;
+mod check;
 mod completions;
 mod context;
 mod diff;
 mod entry_view;
 mod exit;
+mod export;
 mod find;
 mod identity;
 mod ingest;
@@ -23,6 +25,7 @@ mod key;
 mod kind;
 mod ls;
 mod man;
+mod mount;
 mod output;
 mod place;
 mod progress_bar;
@@ -33,8 +36,10 @@ mod show;
 mod signals;
 mod snapshot_view;
 mod snapshots;
+mod stats;
 mod tag;
 mod text;
+mod umount;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -83,7 +88,12 @@ enum Command {
     Cat(cat::Args),
     Find(find::Args),
     Diff(diff::Args),
+    Stats(stats::Args),
+    Mount(mount::Args),
+    Umount(umount::Args),
     Restore(restore::Args),
+    Export(export::Args),
+    Check(check::Args),
     Key(key::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -134,6 +144,11 @@ impl Command {
             Self::Cat(args) => cat::run(&args, context),
             Self::Find(args) => find::run(&args, context),
             Self::Diff(args) => diff::run(&args, context),
+            Self::Stats(args) => stats::run(&args, context),
+            Self::Mount(args) => mount::run(&args, context),
+            Self::Umount(args) => umount::run(&args, context),
+            Self::Export(args) => export::run(&args, context),
+            Self::Check(args) => check::run(&args, context),
             Self::Restore(args) => restore::run(&args, context),
             Self::Key(args) => key::run(&args, context),
             Self::Completions(args) => completions::run(&args),

@@ -17,8 +17,6 @@ pub(super) struct Found {
     pub(super) info: SnapshotInfo,
     /// Where in it.
     pub(super) path: EntryPath,
-    /// True if the path was typed with a slash at its end.
-    pub(super) contents: bool,
     /// What is there.
     pub(super) node: Node,
 }
@@ -46,10 +44,5 @@ pub(super) fn find(repository: &Repository, typed: &OsStr) -> Done<Found> {
             );
             Failure::from(error).hint(format!("'repo ls {id}' shows what is in it"))
         })?;
-    Ok(Found {
-        info: place.snapshot,
-        path,
-        contents: place.contents,
-        node,
-    })
+    Ok(Found { info: place.snapshot, path, node })
 }

@@ -167,16 +167,18 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
     let summary = restored?;
     show_summary(args, context, &summary, began, &mut out)?;
     out.finish()?;
-    if summary.lost > 0 {
-        let what = text::counted(summary.lost, "entry is lost", "entries are lost");
-        return Err(Failure::from(Error::corrupt(format!(
-            "{what}: the repository is damaged there; everything else was restored"
-        )))
-        .hint(
-            "'repo check' tells what is damaged; another snapshot may have the same files whole",
-        ));
+    lost(summary.lost)
+}
+
+/// What was lost is an integrity failure, although the rest was restored.
+pub(super) fn lost(count: u64) -> Done {
+    if count == 0 {
+        return Ok(());
     }
-    Ok(())
+    let what = text::counted(count, "entry is lost", "entries are lost");
+    let what = format!("{what}: the repository is damaged there; everything else was restored");
+    Err(Failure::from(Error::corrupt(what))
+        .hint("'repo check' tells what is damaged; another snapshot may have the same files whole"))
 }
 
 impl Args {
@@ -211,7 +213,7 @@ impl Args {
 }
 
 /// True if `target` is a directory with something in it.
-fn holds_something(target: &Path) -> Done<bool> {
+pub(super) fn holds_something(target: &Path) -> Done<bool> {
     match std::fs::read_dir(target) {
         Ok(mut entries) => Ok(entries.next().is_some()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),

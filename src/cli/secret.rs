@@ -29,6 +29,9 @@ use crate::error::{At, Class, Error};
 
 /// The longest passphrase.
 const MAX_PASSPHRASE_BYTES: usize = 64 << 10;
+/// Kinds of secrets in a pipe.
+const PASSPHRASE: u8 = b'p';
+const KEY_FILE: u8 = b'k';
 /// How often a person may mistype a new passphrase.
 const TRIES: usize = 3;
 
@@ -42,6 +45,35 @@ pub(super) enum Secret {
 }
 
 impl Secret {
+    /// The secret for a pipe to a process that trusts us: a letter for its kind, and the secret.
+    pub(super) fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let text;
+        let (kind, secret) = match self {
+            Self::Passphrase(passphrase) => (PASSPHRASE, passphrase.expose()),
+            Self::KeyFile(key) => {
+                text = key.encode();
+                (KEY_FILE, text.as_slice())
+            }
+        };
+        let mut bytes = Zeroizing::new(Vec::with_capacity(secret.len() + 1));
+        bytes.push(kind);
+        bytes.extend_from_slice(secret);
+        bytes
+    }
+
+    /// The secret that came through such a pipe.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Done<Self> {
+        match bytes.split_first() {
+            Some((&PASSPHRASE, secret)) => {
+                passphrase(Zeroizing::new(secret.to_vec()), "the first process")
+            }
+            Some((&KEY_FILE, secret)) => Ok(Self::KeyFile(
+                KeyFile::decode(secret).at("read the key from the first process")?,
+            )),
+            _ => Err(Failure::usage("no secret came through standard input")),
+        }
+    }
+
     /// The form in which the repository takes it.
     pub(super) fn unlock(&self) -> Unlock<'_> {
         match self {

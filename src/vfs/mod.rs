@@ -6,7 +6,6 @@
 //! with class `Busy`, so that a thread that serves everybody never waits for the store.
 
 mod attr;
-pub mod diff;
 mod file;
 mod numbers;
 pub mod pool;

@@ -96,6 +96,11 @@ impl Passphrase {
             Ok(Self(bytes))
         }
     }
+
+    /// The passphrase itself, to hand it to another process of the same user.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 impl std::fmt::Debug for Passphrase {

@@ -1,12 +1,13 @@
 //! Differences of trees in a store in memory.
 
 use super::*;
+use crate::progress::Silent;
 use crate::repository::memory_blocks::MemoryBlocks;
 use crate::restore::fixture::{data, directory, file, node, noise};
 
 fn told(store: &MemoryBlocks, from: &Node, to: &Node) -> Vec<String> {
     let mut told = Vec::new();
-    diff(store, from, to, &mut |found| {
+    diff(store, from, to, &Silent, &mut |found| {
         assert_eq!(found.from.is_none(), found.change == Change::Added);
         assert_eq!(found.to.is_none(), found.change == Change::Removed);
         told.push(format!("{} {}", found.change.letter(), found.path));
@@ -91,6 +92,31 @@ fn holes_and_zeros_read_the_same() {
     assert_eq!(told(&store, &from, &to), Vec::<String>::new());
     let longer = with(vec![Item::Zeros(16), data(id, 4)]);
     assert_eq!(told(&store, &from, &longer), ["M f"]);
+}
+
+/// One file came from a directory, the other from a disk: it was cut at other places.
+#[test]
+fn contents_that_were_cut_apart_are_compared_by_their_bytes() {
+    let store = MemoryBlocks::new();
+    let with = |parts: &[&[u8]]| {
+        let items = parts.iter().map(|part| data(store.put(part), part.len()));
+        directory(&store, "", vec![file("f", items.collect())])
+    };
+    let (whole, apart) = (with(&[b"abcd\0\0"]), with(&[b"a", b"bcd\0", b"\0"]));
+    assert_eq!(told(&store, &whole, &apart), Vec::<String>::new());
+    assert_eq!(told(&store, &with(&[b"abXd\0\0"]), &apart), ["M f"]);
+    let holed = directory(
+        &store,
+        "",
+        vec![file("f", vec![data(store.put(b"abcd"), 4), Item::Hole(2)])],
+    );
+    assert_eq!(told(&store, &whole, &holed), Vec::<String>::new());
+    let other = directory(
+        &store,
+        "",
+        vec![file("f", vec![data(store.put(b"abc"), 3), Item::Hole(3)])],
+    );
+    assert_eq!(told(&store, &whole, &other), ["M f"]);
 }
 
 #[test]

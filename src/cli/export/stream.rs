@@ -1,0 +1,146 @@
+//! The bytes of an export: an original given back, or entries in a container.
+
+use super::destination::Destination;
+use super::{Args, How, threads};
+use crate::cli::context::Context;
+use crate::cli::exit::{Done, Failure, Hint};
+use crate::entry::Source;
+use crate::error::Class;
+use crate::export::raw::RawWriter;
+use crate::export::{Format, Options};
+use crate::progress::{Count, Monitor};
+use crate::repository::Repository;
+use crate::restore::{Filter, Selection, SnapshotSource, Streaming};
+
+/// One export to a stream.
+pub(super) struct Job<'a> {
+    pub(super) context: &'a Context,
+    pub(super) repository: &'a Repository,
+    pub(super) selections: &'a [Selection],
+    pub(super) args: &'a Args,
+}
+
+impl Job<'_> {
+    /// Writes it all.
+    pub(super) fn run(&self, how: How, to: &Destination) -> Done {
+        match how {
+            How::Original => self.original(to),
+            How::Stream(format) if format.name == "raw" => self.raw(to),
+            How::Stream(format) => match self.archive() {
+                Some(selection) if format.name.starts_with("tar") => {
+                    self.replay(selection, format, to)
+                }
+                _ => self.entries(format, to),
+            },
+            How::Dir => Err(Failure::usage("a directory is no stream")),
+        }
+    }
+
+    /// The one whole snapshot that is wanted, if it was an archive.
+    fn archive(&self) -> Option<&Selection> {
+        self.whole()
+            .filter(|selection| !selection.snapshot.recipe.is_empty())
+    }
+
+    /// The one whole snapshot that is wanted.
+    fn whole(&self) -> Option<&Selection> {
+        let filtered = !self.args.include.is_empty() || !self.args.exclude.is_empty();
+        match self.selections {
+            [selection] if selection.path.is_root() && !filtered => Some(selection),
+            _ => None,
+        }
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            sparse: self.args.sparse.sparse(),
+            level: self.args.level,
+            threads: threads().get(),
+        }
+    }
+
+    fn streaming(&self) -> Streaming<'_> {
+        let monitor: &dyn Monitor = self.context.monitor().as_ref();
+        Streaming {
+            blocks: self.repository,
+            threads: threads(),
+            monitor,
+        }
+    }
+
+    /// An archive as it came in, byte for byte, compressed anew if the format is.
+    fn replay(&self, selection: &Selection, format: &Format, to: &Destination) -> Done {
+        let mut packed = format.pack(to.writer()?, &self.options())?;
+        self.streaming().archive(&selection.snapshot, &mut packed)?;
+        packed.finish()?;
+        Ok(())
+    }
+
+    fn original(&self, to: &Destination) -> Done {
+        let Some(selection) = self.whole() else {
+            return Err(Failure::usage("only one whole snapshot has an original")
+                .hint("export parts with --format tar, or one file with --format raw"));
+        };
+        if self.args.level.is_some() {
+            return Err(Failure::usage(
+                "the original is as it is: --level changes nothing",
+            ));
+        }
+        self.streaming()
+            .original(&selection.snapshot, &mut to.writer()?)?;
+        Ok(())
+    }
+
+    /// The content of one file; into a file of ours with its holes.
+    fn raw(&self, to: &Destination) -> Done {
+        if self.args.level.is_some() {
+            return Err(Failure::usage(
+                "raw is not compressed: --level changes nothing",
+            ));
+        }
+        let mut source = self.source()?;
+        let done = match to.sparse_file()? {
+            Some(file) => {
+                let mut writer = RawWriter::sparse(file);
+                source
+                    .stream(&mut writer)
+                    .and_then(|()| writer.finish().map(drop))
+            }
+            None => {
+                let mut writer = RawWriter::stream(to.writer()?);
+                source
+                    .stream(&mut writer)
+                    .and_then(|()| writer.finish().map(drop))
+            }
+        };
+        done.hint_for(Class::Invalid, || {
+            "'repo ls -R REF' shows the files; REF:PATH is one of them".into()
+        })
+    }
+
+    fn entries(&self, format: &Format, to: &Destination) -> Done {
+        let monitor = self.context.library_monitor();
+        let mut source = self.source()?;
+        let (entries, bytes) = source.totals();
+        if self.args.include.is_empty() && self.args.exclude.is_empty() {
+            monitor.expect(Count::Entries, entries);
+            monitor.expect(Count::Bytes, bytes);
+        }
+        let mut export = format.open(to.writer()?, &self.options(), monitor)?;
+        source.stream(&mut *export)?;
+        export.finish()?;
+        Ok(())
+    }
+
+    fn source(&self) -> Done<SnapshotSource<'_>> {
+        let filter = Filter::new(&self.args.include, &self.args.exclude)?;
+        let monitor = self.context.library_monitor();
+        Ok(SnapshotSource::new(
+            self.repository,
+            self.selections,
+            filter,
+            threads(),
+            monitor,
+        )?)
+    }
+}

@@ -1,0 +1,159 @@
+//! The process in the background, from both sides.
+//!
+//! ```text
+//! first process                                    this program again, `mount --serve`
+//!   spawn with two pipes                             read the secret until its pipe ends
+//!   write the secret, close the pipe  ------->       open, mount
+//!   wait for one line                 <-------       say the snapshot, leave the terminal behind
+//!   end                                              serve
+//! ```
+//! If it fails before that line it has said why on the standard error that both share, and its exit code becomes ours. Ctrl-C
+//! meanwhile reaches both, as they still are one job of the shell.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use zeroize::Zeroizing;
+
+use super::{Answer, Args};
+use crate::cli::context::Context;
+use crate::cli::exit::{Done, FAILURE, Failure};
+use crate::cli::secret::Secret;
+use crate::error::{At, Class, Error};
+
+/// The variables that may hold or name the secret: the child gets it by the pipe alone.
+const SECRETS: [&str; 4] = [
+    "REPO_PASSPHRASE",
+    "REPO_PASSPHRASE_FILE",
+    "REPO_PASSPHRASE_COMMAND",
+    "REPO_KEY_FILE",
+];
+/// No secret is longer.
+const MAX_SECRET_BYTES: usize = 128 << 10;
+
+/// Starts the process that serves, and waits until the mount can be used.
+pub(super) fn start(
+    args: &Args,
+    context: &Context,
+    reference: Option<&OsString>,
+    mountpoint: &Path,
+    secret: &Secret,
+) -> Done<Answer> {
+    let mut child = command(args, context, reference, mountpoint)?
+        .spawn()
+        .at("start the process that serves the mount")?;
+    let pid = child.id();
+    if let Some(mut pipe) = child.stdin.take() {
+        // If it is gone already, its exit code says more than a broken pipe.
+        let _ = pipe.write_all(&secret.to_bytes());
+    }
+    let mut line = String::new();
+    if let Some(pipe) = child.stdout.take() {
+        BufReader::new(pipe)
+            .read_line(&mut line)
+            .at("wait for the mount")?;
+    }
+    match line.strip_suffix('\n') {
+        Some(snapshot) => Ok(Answer {
+            snapshot: snapshot.to_owned(),
+            pid,
+        }),
+        None => Err(failed(child)),
+    }
+}
+
+/// The same program with the same options, free of the directory it was started in.
+fn command(
+    args: &Args,
+    context: &Context,
+    reference: Option<&OsString>,
+    mountpoint: &Path,
+) -> Done<Command> {
+    let program = std::env::current_exe().at("find this program")?;
+    let mut command = Command::new(program);
+    command
+        .arg("mount")
+        .arg("--serve")
+        .arg("--repo")
+        .arg(context.absolute_place()?);
+    if let Some(folder) = context.cache_folder() {
+        let folder = std::path::absolute(&folder).at_path("find", &folder)?;
+        command.arg("--cache-dir").arg(folder);
+    }
+    let globals = context.globals();
+    for (set, flag) in [
+        (args.allow_other, "--allow-other"),
+        (globals.json, "--json"),
+        (globals.quiet, "--quiet"),
+        (globals.verbose, "--verbose"),
+        (globals.no_progress, "--no-progress"),
+    ] {
+        if set {
+            command.arg(flag);
+        }
+    }
+    if let Some(owner) = args.owner {
+        command
+            .arg("--owner")
+            .arg(format!("{}:{}", owner.uid, owner.gid));
+    }
+    command.arg("--").args(reference);
+    command.arg(std::path::absolute(mountpoint).at_path("find", mountpoint)?);
+    for name in SECRETS {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    Ok(command)
+}
+
+/// It ended without a mount, and has said why.
+fn failed(mut child: Child) -> Failure {
+    let status = match child.wait() {
+        Ok(status) => status,
+        Err(error) => return Error::io("wait for the process that serves the mount", error).into(),
+    };
+    match status.code().and_then(|code| u8::try_from(code).ok()) {
+        Some(0) => Failure::Code(FAILURE),
+        Some(code) => Failure::Code(code),
+        None => {
+            let what = format!("the process that serves the mount died ({status})");
+            Error::new(Class::Io, what).into()
+        }
+    }
+}
+
+/// In the background: the secret, from standard input.
+pub(super) fn receive_secret() -> Done<Secret> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_SECRET_BYTES));
+    std::io::stdin()
+        .lock()
+        .take(MAX_SECRET_BYTES as u64)
+        .read_to_end(&mut bytes)
+        .at("read the secret from standard input")?;
+    Secret::from_bytes(&bytes)
+}
+
+/// In the background: says that the mount can be used, and lets go of the terminal, the job and the directory.
+pub(super) fn ready(answer: &Answer) -> Done {
+    let mut out = std::io::stdout().lock();
+    // If nobody waits any more, the mount is there all the same.
+    let _ = writeln!(out, "{}", answer.snapshot);
+    let _ = out.flush();
+    // A process group leader cannot begin a session; then it is nobody's job already.
+    let _ = rustix::process::setsid();
+    std::env::set_current_dir("/").at("go to /")?;
+    let null = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .at("open /dev/null")?;
+    let null = null.as_fd();
+    rustix::stdio::dup2_stdin(null).at("leave standard input")?;
+    rustix::stdio::dup2_stdout(null).at("leave standard output")?;
+    rustix::stdio::dup2_stderr(null).at("leave standard error")?;
+    Ok(())
+}
