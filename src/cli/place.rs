@@ -44,5 +44,9 @@ pub(super) fn find(repository: &Repository, typed: &OsStr) -> Done<Found> {
             );
             Failure::from(error).hint(format!("'repo ls {id}' shows what is in it"))
         })?;
-    Ok(Found { info: place.snapshot, path, node })
+    Ok(Found {
+        info: place.snapshot,
+        path,
+        node,
+    })
 }
