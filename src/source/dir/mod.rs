@@ -86,7 +86,7 @@ impl Default for DirOptions {
             one_file_system: false,
             io_threads: 16,
             list_threads: 2,
-            read_ahead_bytes: 32 << 20,
+            read_ahead_bytes: 16 << 20,
             passwd: Some("/etc/passwd".into()),
             group: Some("/etc/group".into()),
             known: None,
