@@ -203,7 +203,7 @@ fn show(
             harmed_snapshots: report
                 .harmed_snapshots
                 .iter()
-                .map(|id| id.to_hex())
+                .map(crate::id::ObjectId::to_hex)
                 .collect(),
             harms: harms.collect(),
         })?;

@@ -65,7 +65,7 @@ pub(super) fn parse<S>(
     let hint = if bytes.starts_with(b":") {
         "write 'latest:PATH' for the newest snapshot"
     } else {
-        "'repo snapshots' lists what there is; a REF is an id, a name, the first digits of an id, or 'latest'"
+        "a REF is an id, a name, the first digits of an id, or 'latest'"
     };
     let nothing = || Error::invalid(format!("'{}' names no snapshot", text::name(bytes)));
     Err(Failure::from(shortest.unwrap_or_else(nothing)).hint(hint))
@@ -95,19 +95,19 @@ mod tests {
         Some((place.snapshot, place.path.map(|path| path.to_string())))
     }
 
-    fn some(snapshot: &str, path: Option<&str>) -> Option<(String, Option<String>)> {
-        Some((snapshot.to_owned(), path.map(ToOwned::to_owned)))
+    fn place(snapshot: &str, path: Option<&str>) -> (String, Option<String>) {
+        (snapshot.to_owned(), path.map(ToOwned::to_owned))
     }
 
     #[test]
     fn the_longest_reference_counts() {
-        assert_eq!(parsed("db"), some("db", None));
-        assert_eq!(parsed("db:web"), some("db:web", None));
-        assert_eq!(parsed("db:web:etc/x"), some("db:web", Some("etc/x")));
-        assert_eq!(parsed("db:/web:etc"), some("db", Some("web:etc")));
-        assert_eq!(parsed("db:a:b:c"), some("db", Some("a:b:c")));
-        assert_eq!(parsed("db:"), some("db", Some("")));
-        assert_eq!(parsed("latest:/a//b/"), some("latest", Some("a/b")));
+        assert_eq!(parsed("db"), Some(place("db", None)));
+        assert_eq!(parsed("db:web"), Some(place("db:web", None)));
+        assert_eq!(parsed("db:web:etc/x"), Some(place("db:web", Some("etc/x"))));
+        assert_eq!(parsed("db:/web:etc"), Some(place("db", Some("web:etc"))));
+        assert_eq!(parsed("db:a:b:c"), Some(place("db", Some("a:b:c"))));
+        assert_eq!(parsed("db:"), Some(place("db", Some(""))));
+        assert_eq!(parsed("latest:/a//b/"), Some(place("latest", Some("a/b"))));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use super::list::ItemList;
 use super::{Ingest, IngestSummary, StreamFacts};
 use crate::chunk::{Cutter, GearTable, Params, Slicer};
-use crate::entry::Entry;
+use crate::entry::{Entry, Meta};
 use crate::error::{Class, Error, Result};
 use crate::format::content::Item;
 use crate::format::snapshot::{StreamDigest, StreamKind, Wrapping};
@@ -167,7 +167,15 @@ fn take_in(
         (_, StreamKind::Volume) => known(identity::StreamKind::Volume),
         (_, StreamKind::Vm) => known(identity::StreamKind::Vm),
         (_, kind) => {
-            let source = StreamSource::new(reader, &request.file_name)?;
+            // A stream says nothing of itself; it is as old as its snapshot.
+            let meta = Meta {
+                mode: 0o600,
+                mtime: ingest.request.time,
+                ..Meta::default()
+            };
+            let source = StreamSource::new(reader, &request.file_name)?
+                .with_meta(meta)
+                .with_monitor(monitor);
             let cutting = if kind == StreamKind::Disk {
                 Cutting::Disk
             } else {

@@ -99,19 +99,24 @@ impl Job<'_> {
             ));
         }
         let mut source = self.source()?;
-        let done = match to.sparse_file()? {
-            Some(file) => {
-                let mut writer = RawWriter::sparse(file);
-                source
-                    .stream(&mut writer)
-                    .and_then(|()| writer.finish().map(drop))
-            }
-            None => {
-                let mut writer = RawWriter::stream(to.writer()?);
-                source
-                    .stream(&mut writer)
-                    .and_then(|()| writer.finish().map(drop))
-            }
+        let filtered = !self.args.include.is_empty() || !self.args.exclude.is_empty();
+        // A root and its one file, or the file alone: known before a byte is written.
+        if source.totals().0 > 2 && !filtered {
+            return Err(
+                Failure::usage("there is more than one file: which one shall it be?")
+                    .hint("'repo ls -R REF' shows the files; REF:PATH is one of them"),
+            );
+        }
+        let done = if let Some(file) = to.sparse_file()? {
+            let mut writer = RawWriter::sparse(file);
+            source
+                .stream(&mut writer)
+                .and_then(|()| writer.finish().map(drop))
+        } else {
+            let mut writer = RawWriter::stream(to.writer()?);
+            source
+                .stream(&mut writer)
+                .and_then(|()| writer.finish().map(drop))
         };
         done.hint_for(Class::Invalid, || {
             "'repo ls -R REF' shows the files; REF:PATH is one of them".into()

@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{IsTerminal, Read, Seek};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use super::{Args, KindArg};
@@ -21,6 +22,10 @@ pub(super) enum Input {
     Paths(Vec<PathBuf>),
     /// A file whose content is an archive or a dump, or a pipe with a name.
     File(PathBuf, File),
+    /// A block device or a raw image.
+    Disk(PathBuf),
+    /// A qcow2 image, taken as the disk in it.
+    Qcow2(PathBuf),
     /// Standard input.
     Stdin,
     /// What a command prints.
@@ -56,11 +61,22 @@ pub(super) fn find(args: &Args) -> Done<Input> {
     if args.kind == KindArg::Dir {
         return Ok(Input::Paths(paths));
     }
+    if kind.is_block_device() && matches!(args.kind, KindArg::Auto | KindArg::Disk) {
+        return Ok(Input::Disk(path.clone()));
+    }
     let mut file = File::open(path).at_path("open", path)?;
-    if !kind.is_file() || args.kind != KindArg::Auto || is_stream(path, &mut file)? {
+    if !kind.is_file() || !matches!(args.kind, KindArg::Auto | KindArg::Disk) {
         return Ok(Input::File(path.clone(), file));
     }
-    Ok(Input::Paths(paths))
+    let head = head(path, &mut file)?;
+    Ok(match (detect(&head), args.kind) {
+        (Detected::Qcow2, _) => Input::Qcow2(path.clone()),
+        // A compressed image is a stream: its compression is taken off.
+        (Detected::Compressed(_), KindArg::Disk) => Input::File(path.clone(), file),
+        (_, KindArg::Disk) => Input::Disk(path.clone()),
+        _ if is_stream(head) => Input::File(path.clone(), file),
+        _ => Input::Paths(paths),
+    })
 }
 
 fn stdin(args: &Args) -> Done<Input> {
@@ -97,23 +113,30 @@ fn only_paths(kind: KindArg, paths: Vec<PathBuf>) -> Done<Input> {
     }
 }
 
-/// True if the file is an archive or a dump, compressed or not. A database file in use by its engine is rather a file.
-fn is_stream(path: &Path, file: &mut File) -> Done<bool> {
+/// The file's first bytes.
+fn head(path: &Path, file: &mut File) -> Done<Vec<u8>> {
     let mut head = Vec::new();
     file.by_ref()
         .take(SNIFF_BYTES as u64)
         .read_to_end(&mut head)
         .at_path("read", path)?;
     file.rewind().at_path("read", path)?;
+    Ok(head)
+}
+
+/// True if the file is an archive or a dump, compressed or not. A database file in use by its engine is rather a file.
+fn is_stream(head: Vec<u8>) -> bool {
     let detected = match detect(&head) {
         // What is compressed and cannot be looked into is a file like any other.
-        Detected::Compressed(_) => Peeled::new(std::io::Cursor::new(head))
-            .map_or(Detected::Opaque, |peeled| peeled.detected()),
+        Detected::Compressed(_) => {
+            let peeled = Peeled::new(std::io::Cursor::new(head));
+            peeled.map_or(Detected::Opaque, |peeled| peeled.detected())
+        }
         other => other,
     };
-    Ok(match detected {
+    match detected {
         Detected::Tar => true,
         Detected::Dump(dump) => dump != Dump::Sqlite,
         Detected::Compressed(_) | Detected::Qcow2 | Detected::Opaque => false,
-    })
+    }
 }

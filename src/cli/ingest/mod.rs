@@ -1,6 +1,7 @@
 //! `repo ingest`: takes a snapshot.
 
 mod directory;
+mod disk;
 mod input;
 mod request;
 mod stream;
@@ -104,6 +105,24 @@ pub(super) struct ReadingArgs {
     /// Leave out other file systems that are mounted inside
     #[arg(short = 'x', long, help_heading = "Directories")]
     pub(super) one_file_system: bool,
+    /// How a qcow2 image is read: by this program, or by the installed qemu-img
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = Qcow2Arg::Native,
+          help_heading = "Disks")]
+    pub(super) qcow2: Qcow2Arg,
+    /// A backing image of a qcow2 image, the nearest first; can be given more than once
+    ///
+    /// What an image says of its backing image is never enough to open that file: an image may come from a stranger.
+    #[arg(long, value_name = "IMAGE", help_heading = "Disks", value_hint = clap::ValueHint::FilePath)]
+    pub(super) backing: Vec<PathBuf>,
+}
+
+/// Readers of qcow2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Qcow2Arg {
+    /// By this program
+    Native,
+    /// By qemu-img, for encrypted images and external data files; it opens whatever the image names
+    QemuImg,
 }
 
 /// Kinds as they are typed.
@@ -146,7 +165,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
     }
     let what = match &input {
         Input::Paths(paths) => What::paths(paths)?,
-        Input::File(path, _) => What::file(path, args.kind)?,
+        Input::File(path, _) | Input::Disk(path) | Input::Qcow2(path) => {
+            What::file(path, args.kind)?
+        }
         Input::Stdin => What::stdin(),
         Input::Command(command) => What::command(command),
     };
@@ -161,6 +182,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
     let summary = match input {
         Input::Paths(paths) => directory::run(paths, &args.reading, ingest),
         Input::File(_, file) => stream::run(file, args, file_name, ingest),
+        Input::Disk(path) => disk::run(&path, ingest),
+        Input::Qcow2(path) => disk::run_qcow2(&path, &args.reading, context, ingest),
         Input::Stdin => stream::run(stream::stdin()?, args, file_name, ingest),
         Input::Command(command) => stream::run_command(&command, args, file_name, ingest),
     };
@@ -176,17 +199,25 @@ impl Args {
             || !reading.exclude_from.is_empty()
             || reading.exclude_caches
             || reading.one_file_system;
-        match input {
-            Input::Paths(_) if self.exact => {
-                Err(Failure::usage("--exact is for compressed streams")
-                    .hint("files and directories always come out as they were"))
-            }
-            Input::Paths(_) => Ok(()),
-            _ if directories_only => {
-                Err(Failure::usage("--exclude and the like are for directories")
-                    .hint("a stream is taken whole, so that it can come out byte for byte"))
-            }
-            _ => Ok(()),
+        let qcow2_only = reading.qcow2 != Qcow2Arg::Native || !reading.backing.is_empty();
+        let streams_only = self.exact;
+        let (directory, stream, qcow2) = match input {
+            Input::Paths(_) => (true, false, false),
+            Input::Disk(_) => (false, false, false),
+            Input::Qcow2(_) => (false, false, true),
+            Input::File(..) | Input::Stdin | Input::Command(_) => (false, true, false),
+        };
+        if streams_only && !stream {
+            return Err(Failure::usage("--exact is for compressed streams")
+                .hint("files, directories and disks always come out as they were"));
         }
+        if directories_only && !directory {
+            return Err(Failure::usage("--exclude and the like are for directories")
+                .hint("a stream is taken whole, so that it can come out byte for byte"));
+        }
+        if qcow2_only && !qcow2 {
+            return Err(Failure::usage("--qcow2 and --backing are for qcow2 images"));
+        }
+        Ok(())
     }
 }

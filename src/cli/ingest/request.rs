@@ -15,8 +15,9 @@ use crate::ingest::IngestRequest;
 use crate::repository::WriterOptions;
 
 /// Endings of file names that say how something is packed and not what it is.
-const PACKINGS: [&str; 12] = [
-    ".tar", ".gz", ".tgz", ".zst", ".tzst", ".xz", ".txz", ".bz2", ".tbz2", ".tbz", ".zstd", ".taz",
+const PACKINGS: [&str; 13] = [
+    ".qcow2", ".tar", ".gz", ".tgz", ".zst", ".tzst", ".xz", ".txz", ".bz2", ".tbz2", ".tbz",
+    ".zstd", ".taz",
 ];
 
 /// What is read, as the request needs it.

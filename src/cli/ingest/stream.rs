@@ -33,9 +33,14 @@ pub(super) fn run(
         exact: args.exact,
         file_name,
     };
-    ingest_stream(ingest, reader, &request).hint_for(Class::NoData, || {
-        "whatever was to fill the pipe printed nothing: no snapshot was made".to_owned()
-    })
+    ingest_stream(ingest, reader, &request)
+        .hint_for(Class::NoData, || {
+            "whatever was to fill the pipe printed nothing: no snapshot was made".to_owned()
+        })
+        .hint_for(Class::Corrupt, || {
+            "no snapshot was made; what is damaged or cut short can be kept as it is with '--kind stream'"
+                .to_owned()
+        })
 }
 
 /// Takes what a command prints. Its error output goes to ours.

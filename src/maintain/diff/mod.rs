@@ -259,9 +259,8 @@ fn aspects(blocks: &dyn Blocks, from: &Node, to: &Node) -> Result<Vec<Aspect>> {
     let mut aspects = Vec::new();
     match (&from.body, &to.body) {
         (Body::File { content: x, .. }, Body::File { content: y, .. }) => {
-            if from.bytes() != to.bytes() || !same_content(blocks, x, y)? {
-                aspects.push(Aspect::Content);
-            }
+            let same = from.bytes() == to.bytes() && same_content(blocks, x, y)?;
+            aspects.extend((!same).then_some(Aspect::Content));
         }
         (Body::Directory(_), Body::Directory(_)) => {}
         (a, b) if a.file_type() != b.file_type() => aspects.push(Aspect::Kind),
