@@ -3,6 +3,12 @@
 //! The archives are written by GNU tar, bsdtar and Python; `odd.py` writes the legal oddities that none of them
 //! would. Damaged ones must be refused, or come out exactly as damaged as they were.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "this whole program is a test"
+)]
+
 use std::io::Cursor;
 use std::num::NonZeroUsize;
 use std::path::Path;
