@@ -84,11 +84,14 @@ impl Emit<'_> {
                 dir,
                 name,
                 mut entry,
+                _held: held,
             } => {
                 if self.linked(&mut entry)? {
                     return Ok(());
                 }
-                if let Err(error) = self.later(&dir, &name, &entry)? {
+                let outcome = self.later(&dir, &name, &entry)?;
+                drop(held);
+                if let Err(error) = outcome {
                     let shown = (self.load.show)(&entry.path);
                     self.monitor
                         .warn(&format!("{shown}: {error}; it is left out"));

@@ -4,6 +4,7 @@
 //! around the read proves content of one moment; a small file that changed under it is read again before it is called changed.
 
 use std::io;
+use std::num::NonZeroU64;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +24,8 @@ use crate::source::{extents, readahead};
 
 /// Files up to here are read ahead as a whole.
 pub(super) const SMALL_BYTES: u64 = 1 << 20;
+/// So much of the beginning of a larger one.
+const BEGINNING_BYTES: usize = 2 << 20;
 /// How often a small file that changes while it is read is read in all.
 const ATTEMPTS: usize = 3;
 /// A file that says it is empty (as in `/proc`) is read ahead up to here.
@@ -40,6 +43,8 @@ pub(super) enum Item {
         dir: Arc<Dir>,
         name: Box<[u8]>,
         entry: Entry,
+        /// Bounds how many beginnings of large files are read ahead.
+        _held: Option<Reservation>,
     },
     /// A file that the sink knows.
     Known(Entry),
@@ -172,30 +177,35 @@ impl Load<'_> {
         if self.known.is_some_and(|known| known.unchanged(&entry)) {
             return Ok(Item::Known(entry));
         }
-        let later = |entry| Item::Later {
+        let later = |entry, held| Item::Later {
             dir: dir.clone(),
             name: name.into(),
             entry,
+            _held: held,
         };
         if facts.links > 1 && !self.links.claim(&facts) {
-            return Ok(later(entry));
+            return Ok(later(entry, None));
         }
         if facts.size > SMALL_BYTES {
-            // Nobody waits for it: by the time that the emitter comes, its beginning is in memory.
-            let file = open_file(&above, name)?;
-            let _ = fadvise(&file, 0, None, Advice::WillNeed);
-            return Ok(later(entry));
+            let held = self.window.reserve(batch, BEGINNING_BYTES);
+            if held.is_some() {
+                // Nobody waits for it: by the time that the emitter comes, its beginning is in the page cache.
+                let file = open_file(&above, name)?;
+                let len = NonZeroU64::new(BEGINNING_BYTES as u64);
+                let _ = fadvise(&file, 0, len, Advice::WillNeed);
+            }
+            return Ok(later(entry, held));
         }
         let room = usize::try_from(facts.size).unwrap_or(0) + path.as_bytes().len();
         let Some(held) = self.window.reserve(batch, room) else {
-            return Ok(later(entry));
+            return Ok(later(entry, None));
         };
         let file = open_file(&above, name)?;
         let Read::Done(facts, bytes, extents, outcome) = read_small(&file, facts)? else {
-            return Ok(later(entry));
+            return Ok(later(entry, None));
         };
         let Some(mut entry) = facts.entry(path.clone()) else {
-            return Ok(later(entry));
+            return Ok(later(entry, None));
         };
         entry.extents = extents;
         self.describe(&mut entry, &Of::Handle(file.as_fd()), items);
