@@ -27,6 +27,7 @@ pub use unlock::{CreateOptions, Created, SlotOptions, check_slots};
 pub use writer::{Batch, BatchResult, Cutting, Finished, Writer, WriterOptions};
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::backend::Backend;
@@ -56,6 +57,8 @@ pub struct Repository {
     catalog_key: CatalogKey,
     catalog: Catalog,
     cache: BlockCache,
+    /// Packs that the catalog did not know were looked for.
+    searched: AtomicBool,
     openers: Mutex<HashMap<PackId, Arc<ObjectOpener>>>,
     decompressors: Mutex<Vec<Decompressor>>,
 }
@@ -144,11 +147,20 @@ impl Repository {
 
 impl Blocks for Repository {
     fn locate(&self, id: &ChunkId) -> Result<Location> {
-        self.catalog.locate(id)?.map(address).ok_or_else(|| {
-            Error::corrupt(format!(
-                "chunk {id} is in no pack: its pack or index object is lost"
-            ))
-        })
+        if let Some(found) = self.catalog.locate(id)? {
+            return Ok(address(found));
+        }
+        // Another process may have written it since, or its index object may be lost: the objects decide, not the catalog.
+        // Once is enough: a chunk that is really lost must not make every look at it a search of the store.
+        if !self.searched.swap(true, Ordering::AcqRel) {
+            self.search_packs()?;
+            if let Some(found) = self.catalog.locate(id)? {
+                return Ok(address(found));
+            }
+        }
+        Err(Error::corrupt(format!(
+            "chunk {id} is in no pack: its pack is lost"
+        )))
     }
 
     fn read_block(&self, block: &BlockAddress) -> Result<Vec<u8>> {

@@ -5,6 +5,7 @@
 //! everybody does when the catalog is new or an index object cannot be read.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 
 use super::Repository;
 use super::object::{read_blocks, read_directory};
@@ -14,7 +15,7 @@ use crate::error::{Class, Result};
 use crate::format::header::ObjectKind;
 use crate::format::index::PackRecord;
 use crate::id::{ObjectId, PackId};
-use crate::progress::Monitor;
+use crate::progress::{Monitor, Silent};
 
 impl Repository {
     /// Brings a just opened catalog up to date and says what had to be rebuilt.
@@ -42,8 +43,15 @@ impl Repository {
         Ok(())
     }
 
+    /// Takes in every pack that the catalog does not know.
+    pub(super) fn search_packs(&self) -> Result<()> {
+        self.refresh_indexes(&Silent)?;
+        self.adopt_packs(&Silent).map(drop)
+    }
+
     /// Takes in what other processes added since.
     pub fn refresh(&self, monitor: &dyn Monitor) -> Result<()> {
+        self.searched.store(false, Ordering::Release);
         let taken = self.refresh_indexes(monitor)?;
         if taken.unreadable > 0 {
             self.adopt_packs(monitor)?;

@@ -3,6 +3,7 @@
 //! Creation writes the first key slot, then `config`: a repository exists once its config does. Every change of slots
 //! writes new slots before it removes old ones, so that at no instant a secret that worked stops working.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use super::object::crypto;
@@ -125,6 +126,7 @@ impl Repository {
             keyring,
             catalog,
             cache: BlockCache::new(super::CACHE_BYTES),
+            searched: AtomicBool::new(false),
             openers: Mutex::default(),
             decompressors: Mutex::default(),
         });
