@@ -115,13 +115,15 @@ fn containers_inside_each_other() {
 }
 
 #[test]
-fn every_truncation_is_an_error() {
+fn a_truncated_stream_is_an_error() {
     let plain = sample(250);
     for (compression, command) in ALL {
         let one = run(command, &plain);
         let two = [&one[..], &one].concat();
         // Before the magic is whole the stream is only opaque bytes.
-        for len in 12..two.len() {
+        let near = |len: usize, end: usize| len.abs_diff(end) < 20;
+        let cuts = 12..two.len();
+        for len in cuts.filter(|l| l % 7 == 0 || near(*l, one.len()) || near(*l, two.len())) {
             let result = peel(two[..len].to_vec());
             if len == one.len() {
                 assert!(result.is_ok(), "{compression}");
