@@ -195,4 +195,24 @@ fn printable(source: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_words_that_options_can_carry() {
+        assert_eq!(printable("/srv/a b,ro"), "/srv/a_b_ro");
+        assert_eq!(printable(""), "repo");
+        assert_eq!(printable("s3://bucket/x@y"), "s3://bucket/x@y");
+    }
+
+    #[test]
+    fn what_must_stay_visible_is_not_hidden() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = vec![folder.path().to_owned()];
+        assert!(check_mountpoint(folder.path(), &kept).is_err());
+        let other = tempfile::tempdir().unwrap();
+        let found = check_mountpoint(other.path(), &kept).unwrap();
+        assert_eq!(found, other.path().canonicalize().unwrap());
+        assert!(check_mountpoint(&other.path().join("missing"), &kept).is_err());
+    }
+}

@@ -5,7 +5,7 @@
 //! memory. Each of the three caches is bounded in bytes; together they are the memory of a mount.
 
 use std::ops::{Deref, Range};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::address::{BlockAddress, Location};
 use super::content::ItemList;
@@ -75,6 +75,39 @@ pub struct BlockCache {
     blocks: SingleFlight<BlockAddress, Vec<u8>>,
     shards: SingleFlight<ChunkId, IndexedShard>,
     lists: SingleFlight<ChunkId, ItemList>,
+    buffers: Arc<Buffers>,
+}
+
+/// Buffers of evicted blocks, to be filled again. Blocks are large and of many lengths; given back to the allocator each
+/// time they would leave it with three times the memory that is in use, and every page would be cleared anew.
+#[derive(Default)]
+struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+/// How many buffers are kept; evictions come one by one as blocks are loaded.
+const MAX_BUFFERS: usize = 4;
+
+impl Buffers {
+    fn put(&self, buffer: Vec<u8>) {
+        let mut kept = lock(&self.0);
+        if kept.len() >= MAX_BUFFERS {
+            kept.remove(0);
+        }
+        kept.push(buffer);
+    }
+
+    /// An empty buffer for `len` bytes. One that is much too large is left for a larger block.
+    fn take(&self, len: usize) -> Vec<u8> {
+        let mut kept = lock(&self.0);
+        let fits = |buffer: &Vec<u8>| (len..=len + len / 4).contains(&buffer.capacity());
+        match kept.iter().position(fits) {
+            Some(at) => kept.swap_remove(at),
+            None => Vec::with_capacity(len),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl BlockCache {
@@ -82,11 +115,20 @@ impl BlockCache {
     /// content lists.
     pub fn new(limit_bytes: usize) -> Self {
         let eighth = limit_bytes / 8;
+        let buffers = Arc::new(Buffers::default());
+        let recycled = Arc::clone(&buffers);
         Self {
-            blocks: SingleFlight::new(limit_bytes - 3 * eighth, Vec::len),
+            blocks: SingleFlight::new(limit_bytes - 3 * eighth, Vec::capacity)
+                .on_eviction(move |block| recycled.put(block)),
             shards: SingleFlight::new(2 * eighth, IndexedShard::memory_bytes),
             lists: SingleFlight::new(eighth, ItemList::memory_bytes),
+            buffers,
         }
+    }
+
+    /// An empty buffer with room for a block of `len` bytes.
+    pub(super) fn take_buffer(&self, len: usize) -> Vec<u8> {
+        self.buffers.take(len)
     }
 
     /// A decoded block.

@@ -166,7 +166,7 @@ impl Blocks for Repository {
     fn read_block(&self, block: &BlockAddress) -> Result<Vec<u8>> {
         let key = object::key_of(block.kind, &block.pack);
         let opener = self.opener(block)?;
-        let bytes = self
+        let mut bytes = self
             .backend
             .read(&key, block.offset, block.stored_bytes as usize)?;
         let entry = BlockEntry {
@@ -180,14 +180,10 @@ impl Blocks for Repository {
             None => Decompressor::new()
                 .map_err(|e| Error::caused(Class::Io, "start a decompressor", e))?,
         };
-        let raw = object::open_block(
-            &opener,
-            block.number,
-            &entry,
-            bytes,
-            &mut decompressor,
-            &key,
-        )?;
+        object::unseal_block(&opener, block.number, &entry, &mut bytes, &key)?;
+        let buffer = |len| self.cache.take_buffer(len);
+        let raw = object::decode_block(&entry, bytes, &mut decompressor, buffer)
+            .map_err(|e| e.within(format_args!("{key}: block {}", block.number)))?;
         lock(&self.decompressors).push(decompressor);
         Ok(raw)
     }

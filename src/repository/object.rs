@@ -280,24 +280,47 @@ pub(crate) fn open_block(
     decompressor: &mut Decompressor,
     key: &Key,
 ) -> Result<Vec<u8>> {
+    unseal_block(opener, number, entry, &mut bytes, key)?;
+    let raw = |len| Vec::with_capacity(len);
+    decode_block(entry, bytes, decompressor, raw)
+        .map_err(|e| e.within(format_args!("{key}: block {number}")))
+}
+
+/// Opens one block's sealed frame in place.
+pub(super) fn unseal_block(
+    opener: &ObjectOpener,
+    number: u32,
+    entry: &BlockEntry,
+    bytes: &mut Vec<u8>,
+    key: &Key,
+) -> Result<()> {
     let frame = Frame {
         number,
         codec: entry.codec,
         raw_len: entry.raw_bytes,
         flags: 0,
     };
-    opener.open_frame(&frame, &mut bytes).map_err(sealed(key))?;
-    if entry.codec == Codec::Raw && bytes.len() == entry.raw_bytes as usize {
+    opener.open_frame(&frame, bytes).map_err(sealed(key))
+}
+
+/// Decompresses an opened block into a buffer that `take_buffer` gives for its length.
+pub(super) fn decode_block(
+    entry: &BlockEntry,
+    bytes: Vec<u8>,
+    decompressor: &mut Decompressor,
+    take_buffer: impl FnOnce(usize) -> Vec<u8>,
+) -> Result<Vec<u8>> {
+    let len = entry.raw_bytes as usize;
+    if entry.codec == Codec::Raw && bytes.len() == len {
         return Ok(bytes);
     }
-    let len = entry.raw_bytes as usize;
     if len > MAX_BLOCK_BYTES {
-        return Err(Error::corrupt(format!("{key}: block {number} is too long")));
+        return Err(Error::corrupt("it is too long"));
     }
-    let mut raw = Vec::with_capacity(len);
+    let mut raw = take_buffer(len);
     decompressor
         .decompress(entry.codec, &bytes, len, &mut raw)
-        .map_err(|e| Error::caused(Class::Corrupt, format!("{key}: block {number}"), e))?;
+        .map_err(|e| Error::caused(Class::Corrupt, "decompress", e))?;
     Ok(raw)
 }
 

@@ -27,10 +27,14 @@ pub struct SingleFlight<K, V> {
     state: Mutex<State<K, V>>,
     limit_bytes: usize,
     weigh: fn(&V) -> usize,
+    evicted: Option<Evicted<V>>,
     hits: AtomicU64,
     misses: AtomicU64,
     joined: AtomicU64,
 }
+
+/// Takes values that nobody holds any more.
+type Evicted<V> = Box<dyn Fn(V) + Send + Sync>;
 
 struct State<K, V> {
     slots: HashMap<K, Slot<V>>,
@@ -64,10 +68,18 @@ impl<K: Eq + Hash + Copy, V> SingleFlight<K, V> {
             }),
             limit_bytes,
             weigh,
+            evicted: None,
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
             joined: AtomicU64::new(0),
         }
+    }
+
+    /// Hands evicted values to `take`, unless somebody still holds them.
+    #[must_use]
+    pub fn on_eviction(mut self, take: impl Fn(V) + Send + Sync + 'static) -> Self {
+        self.evicted = Some(Box::new(take));
+        self
     }
 
     /// The value if it is in memory now.
@@ -146,10 +158,11 @@ impl<K: Eq + Hash + Copy, V> SingleFlight<K, V> {
     fn land(&self, key: &K, flight: &Flight<V>, result: Result<Arc<V>>) {
         let mut state = self.state();
         state.slots.remove(key);
+        let mut evicted = Vec::new();
         if let Ok(value) = &result {
             let bytes = (self.weigh)(value);
             if bytes <= self.limit_bytes {
-                state.make_room(self.limit_bytes - bytes);
+                state.make_room(self.limit_bytes - bytes, &mut evicted);
                 state.used_bytes += bytes;
                 state.ring.push_back(*key);
                 state.slots.insert(
@@ -163,6 +176,12 @@ impl<K: Eq + Hash + Copy, V> SingleFlight<K, V> {
             }
         }
         drop(state);
+        if let Some(take) = &self.evicted {
+            evicted
+                .into_iter()
+                .filter_map(Arc::into_inner)
+                .for_each(take);
+        }
         *lock(&flight.result) = Some(result);
         flight.landed.notify_all();
     }
@@ -173,8 +192,8 @@ impl<K: Eq + Hash + Copy, V> SingleFlight<K, V> {
 }
 
 impl<K: Eq + Hash + Copy, V> State<K, V> {
-    /// Evicts until at most `keep_bytes` are held.
-    fn make_room(&mut self, keep_bytes: usize) {
+    /// Evicts into `evicted` until at most `keep_bytes` are held.
+    fn make_room(&mut self, keep_bytes: usize, evicted: &mut Vec<Arc<V>>) {
         while self.used_bytes > keep_bytes {
             let Some(key) = self.ring.pop_front() else {
                 return;
@@ -184,7 +203,9 @@ impl<K: Eq + Hash + Copy, V> State<K, V> {
                     self.ring.push_back(key);
                 } else {
                     self.used_bytes -= *bytes;
-                    self.slots.remove(&key);
+                    if let Some(Slot::Ready { value, .. }) = self.slots.remove(&key) {
+                        evicted.push(value);
+                    }
                 }
             }
         }

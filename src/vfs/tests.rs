@@ -1,3 +1,5 @@
+//! The file system over a store in memory: numbers, listings, reads, snapshots that come and go.
+
 use super::*;
 use crate::entry::Time;
 use crate::format::content::Item;

@@ -9,5 +9,6 @@
 
 mod fixture;
 mod life;
+mod process;
 mod reading;
 mod tree;

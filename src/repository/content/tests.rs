@@ -1,3 +1,5 @@
+//! Every range of mixed contents, and every way in which items and chunks can disagree.
+
 use super::*;
 use crate::error::Class;
 use crate::repository::block_cache::CachedOnly;

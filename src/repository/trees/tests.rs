@@ -1,3 +1,5 @@
+//! Every name by name, position and number, in directories cut into shards of many sizes; and what disagrees.
+
 use super::*;
 use crate::error::Class;
 use crate::repository::memory_blocks::MemoryBlocks;
