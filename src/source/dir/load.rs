@@ -311,6 +311,9 @@ fn read_once(
     }
     if size > 0 {
         bytes.truncate(size);
+    } else {
+        // Thousands of empty files may be in flight.
+        bytes.shrink_to_fit();
     }
     Ok(Some(bytes))
 }

@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -16,8 +17,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
-use super::stream::widen_pipe;
 use crate::error::{Class, Error, Result};
+use crate::source::stream::widen_pipe;
 
 /// How much of the end of the error output is kept for the message.
 const TAIL_BYTES: usize = 8 << 10;
@@ -48,13 +49,16 @@ struct Shared {
     child: Mutex<Child>,
     group: Option<Pid>,
     tail: Mutex<Vec<u8>>,
+    /// It stopped to ask something on the terminal.
+    asked: AtomicBool,
     /// Disconnected once the error output is over.
     stderr_over: Receiver<()>,
 }
 
 impl Producer {
     /// Starts `command` (program and arguments) with nothing on its standard input. What it writes to its error output
-    /// goes to `on_stderr` as it comes. It runs in a process group of its own: it cannot ask questions on the terminal.
+    /// goes to `on_stderr` as it comes. It runs in a process group of its own, so it cannot ask questions on the terminal:
+    /// if it tries it is ended, because nothing would ever come.
     pub fn start(
         command: &[OsString],
         on_stderr: impl FnMut(&[u8]) + Send + 'static,
@@ -81,6 +85,7 @@ impl Producer {
             group: i32::try_from(child.id()).ok().and_then(Pid::from_raw),
             child: Mutex::new(child),
             tail: Mutex::default(),
+            asked: AtomicBool::new(false),
             stderr_over,
         });
         let producer = Self {
@@ -91,6 +96,11 @@ impl Producer {
             .name("producer-stderr".into())
             .spawn(move || listen(&listener, stderr, over, on_stderr))
             .map_err(|error| Error::io("start a reader thread", error))?;
+        let watcher = shared.clone();
+        thread::Builder::new()
+            .name("producer-watch".into())
+            .spawn(move || watcher.watch())
+            .map_err(|error| Error::io("start a watching thread", error))?;
         let output = Output {
             shared,
             stdout,
@@ -153,6 +163,33 @@ impl Shared {
         }
     }
 
+    /// Until the command ends: if the terminal stops it, it would wait for ever.
+    fn watch(&self) {
+        let Some(pid) = self.group else {
+            return;
+        };
+        let options = WaitIdOptions::EXITED | WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
+        loop {
+            match waitid(WaitId::Pid(pid), options) {
+                Err(rustix::io::Errno::INTR) => continue,
+                Ok(Some(status)) if status.stopped() => {
+                    let signal = status.stopping_signal();
+                    let terminal = [Signal::TTIN.as_raw(), Signal::TTOU.as_raw()];
+                    if signal.is_some_and(|signal| terminal.contains(&signal)) {
+                        self.asked.store(true, Ordering::Relaxed);
+                        // A group that is gone already needs no signal.
+                        let _ = kill_process_group(pid, Signal::KILL);
+                        return;
+                    }
+                }
+                _ => return,
+            }
+            // Stopped by a person, who may let it go on: take note of the stop, so that only the next is reported.
+            let stop = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
+            let _ = waitid(WaitId::Pid(pid), stop);
+        }
+    }
+
     /// Ends the command and all of its process group: politely, then for certain.
     fn terminate(&self) {
         let mut child = lock(&self.child);
@@ -170,6 +207,15 @@ impl Shared {
     fn failure(&self, status: ExitStatus) -> Error {
         let _ = self.stderr_over.recv_timeout(TAIL_WAIT);
         let program = &self.program;
+        if self.asked.load(Ordering::Relaxed) {
+            return Error::new(
+                Class::Io,
+                format!(
+                    "the command {program} wanted to ask something on the terminal, and cannot: \
+                     give it what it needs beforehand"
+                ),
+            );
+        }
         let mut what = match (status.code(), status.signal()) {
             (Some(code), _) => format!("the command {program} failed with exit status {code}"),
             (None, Some(signal)) => format!("the command {program} was killed by signal {signal}"),
@@ -247,85 +293,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Instant;
-
-    fn start(script: &str) -> (Producer, Output) {
-        let command = ["bash", "-c", script].map(OsString::from);
-        Producer::start(&command, |_| {}).unwrap()
-    }
-
-    fn read(script: &str) -> io::Result<Vec<u8>> {
-        let (_producer, mut output) = start(script);
-        let mut bytes = Vec::new();
-        output.read_to_end(&mut bytes).map(|_| bytes)
-    }
-
-    #[test]
-    fn output_of_a_command_that_ends_well() {
-        let bytes = read("head -c 3000000 /dev/zero; echo noise >&2").unwrap();
-        assert_eq!(bytes.len(), 3_000_000);
-        assert_eq!(read("cat").unwrap(), b"", "there is nothing on its input");
-    }
-
-    #[test]
-    fn a_failure_after_all_output_is_an_error() {
-        let text = read("echo data; echo 'no space' >&2; printf 'a\\033[31mb' >&2; exit 3");
-        let text = text.unwrap_err().to_string();
-        let expect = "the command bash failed with exit status 3: no space | a\u{fffd}[31mb";
-        assert_eq!(text, expect);
-        let text = read("kill -9 $$").unwrap_err().to_string();
-        assert_eq!(text, "the command bash was killed by signal 9");
-    }
-
-    #[test]
-    fn arguments_are_never_shown() {
-        let text = read(": hunter2; exit 1").unwrap_err().to_string();
-        assert!(!text.contains("hunter2"), "{text}");
-        let command = ["/no/such/program", "hunter2"].map(OsString::from);
-        let error = Producer::start(&command, |_| {}).unwrap_err();
-        assert_eq!(error.class(), Class::NotFound);
-        assert!(error.to_string().starts_with("start the command program: "));
-    }
-
-    #[test]
-    fn only_the_end_of_a_long_error_output_is_kept() {
-        let seen = Arc::new(Mutex::new(0));
-        let command = ["bash", "-c", "seq 100000 >&2; exit 1"].map(OsString::from);
-        let count = seen.clone();
-        let (_producer, mut output) =
-            Producer::start(&command, move |bytes| *lock(&count) += bytes.len()).unwrap();
-        let error = output.read_to_end(&mut Vec::new()).unwrap_err().to_string();
-        assert!(
-            error.len() < 16 << 10 && error.ends_with("| 100000"),
-            "{error}"
-        );
-        assert_eq!(*lock(&seen), 588_895);
-    }
-
-    #[test]
-    fn dropped_it_takes_its_children_along() {
-        let dir = tempfile::tempdir().unwrap();
-        let beat = dir.path().join("beat");
-        let script = format!(
-            "(trap '' TERM; while :; do date +%N > {0}; sleep 0.02; done) & sleep 100",
-            beat.display()
-        );
-        let (producer, mut output) = start(&script);
-        while !beat.exists() {
-            thread::sleep(POLL);
-        }
-        let reader = thread::spawn(move || output.read_to_end(&mut Vec::new()));
-        let began = Instant::now();
-        drop(producer);
-        assert!(began.elapsed() < 2 * GRACE);
-        assert!(
-            reader.join().unwrap().is_err(),
-            "an output cut short is an error"
-        );
-        let last = std::fs::read(&beat).unwrap();
-        thread::sleep(Duration::from_millis(200));
-        assert_eq!(std::fs::read(&beat).unwrap(), last, "a grandchild lives on");
-    }
-}
+mod tests;
