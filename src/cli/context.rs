@@ -21,9 +21,6 @@ use crate::repository::Repository;
 #[command(next_help_heading = "Options of all commands")]
 pub(super) struct Globals {
     /// Where the repository is: a path or URL [default: ~/.local/share/repo]
-    ///
-    /// A path or a URL. Without it, and without `REPO_URL`, it is the folder `repo` in the user's data directory
-    /// ($`XDG_DATA_HOME`, else ~/.local/share).
     #[arg(
         long,
         global = true,
@@ -32,19 +29,14 @@ pub(super) struct Globals {
         hide_env_values = true
     )]
     pub(super) repo: Option<String>,
-    /// Open with the key in this file instead of a passphrase
+    /// Open with the key in this file instead of a passphrase (REPO_KEY_FILE)
     #[arg(long, global = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(super) key_file: Option<PathBuf>,
     /// Where the catalog is kept [default: ~/.cache/repo]
-    ///
-    /// The catalog is a local index of what the repository holds. It may be deleted at any time: the next command
-    /// makes it anew.
     #[arg(long, global = true, value_name = "DIR", env = "REPO_CACHE_DIR", hide_env_values = true,
           value_hint = clap::ValueHint::DirPath)]
     pub(super) cache_dir: Option<PathBuf>,
     /// Print JSON, documented in docs/json.md
-    ///
-    /// One document, or one a line where there can be many. Warnings, notes and errors are JSON lines on standard error.
     #[arg(long, global = true)]
     pub(super) json: bool,
     /// Say less: only warnings and errors

@@ -22,6 +22,13 @@ use crate::repository::SlotOptions;
 /// 'ingest' can add snapshots, deduplicated against all that is there, and read nothing at all: for hosts that
 /// are backed up and may be broken into. No key knows the others, and none of these commands rewrites data.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  repo key list
+  repo key add --label 'paper in the safe'
+  repo key add --role ingest --label web1 --new-key-file web1.key
+  repo key change                          another passphrase for the key that is used now
+  repo key remove 86ab7ce5")]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,

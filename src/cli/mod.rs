@@ -64,7 +64,6 @@ repository. Any snapshot can be browsed at once through a read-only mount, resto
 part, and handed back as the plain archive it came from.",
     after_help = "'repo COMMAND --help' explains a command, with examples.",
     after_long_help = LONG_AFTER,
-    propagate_version = true,
     disable_help_subcommand = true,
     subcommand_required = true,
     arg_required_else_help = true,
@@ -119,9 +118,14 @@ Passphrase (exactly one of these; without any, the terminal is asked):
   REPO_PASSPHRASE_COMMAND   a shell command that prints it
   REPO_KEY_FILE             a key file, as --key-file
 
-Other environment:
-  REPO_URL                  as --repo
-  REPO_CACHE_DIR            as --cache-dir
+Places:
+  The repository is at --repo or REPO_URL, else in XDG_DATA_HOME/repo (~/.local/share/repo).
+  The catalog, a local index of it, is in --cache-dir or REPO_CACHE_DIR, else in XDG_CACHE_HOME/repo
+  (~/.cache/repo). It may be deleted at any time: the next command makes it anew.
+
+Output:
+  With --json it is one document, or one a line where there can be many: see docs/json.md. Warnings,
+  notes and errors are on standard error, then as JSON lines as well.
 
 Exit codes:
   0  done

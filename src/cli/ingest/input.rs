@@ -20,8 +20,10 @@ use crate::source::peel::{Peeled, SNIFF_BYTES};
 pub(super) enum Input {
     /// Directories, or files as files.
     Paths(Vec<PathBuf>),
-    /// A file whose content is an archive or a dump, or a pipe with a name.
+    /// A file whose content is an archive or a dump.
     File(PathBuf, File),
+    /// A named pipe, or what a shell puts in the place of `<(COMMAND)`.
+    Pipe(PathBuf, File),
     /// A block device or a raw image.
     Disk(PathBuf),
     /// A qcow2 image, taken as the disk in it.
@@ -65,7 +67,10 @@ pub(super) fn find(args: &Args) -> Done<Input> {
         return Ok(Input::Disk(path.clone()));
     }
     let mut file = File::open(path).at_path("open", path)?;
-    if !kind.is_file() || !matches!(args.kind, KindArg::Auto | KindArg::Disk) {
+    if !kind.is_file() {
+        return Ok(Input::Pipe(path.clone(), file));
+    }
+    if !matches!(args.kind, KindArg::Auto | KindArg::Disk) {
         return Ok(Input::File(path.clone(), file));
     }
     let head = head(path, &mut file)?;

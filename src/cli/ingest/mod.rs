@@ -43,8 +43,7 @@ Examples:
   repo ingest /dev/vg0/web --name web-disk
   tar c -C /srv . | ssh backup repo ingest --name srv
 
-Dumps and archives deduplicate best uncompressed. gzip, zstd, xz and bzip2 around a stream are taken off
-(--exact keeps the compressed bytes as well)."
+Dumps and archives deduplicate best uncompressed: gzip, zstd, xz and bzip2 around them are taken off."
 )]
 pub(super) struct Args {
     /// What to take: directories or files, one disk or archive, or '-' for standard input
@@ -165,6 +164,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
     }
     let what = match &input {
         Input::Paths(paths) => What::paths(paths)?,
+        Input::Pipe(path, _) => What::pipe(path),
         Input::File(path, _) | Input::Disk(path) | Input::Qcow2(path) => {
             What::file(path, args.kind)?
         }
@@ -181,7 +181,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
     let ingest = Ingest::begin(&repository, request, &context.library_monitor())?;
     let summary = match input {
         Input::Paths(paths) => directory::run(paths, &args.reading, ingest),
-        Input::File(_, file) => stream::run(file, args, file_name, ingest),
+        Input::File(_, file) | Input::Pipe(_, file) => stream::run(file, args, file_name, ingest),
         Input::Disk(path) => disk::run(&path, ingest),
         Input::Qcow2(path) => disk::run_qcow2(&path, &args.reading, context, ingest),
         Input::Stdin => stream::run(stream::stdin()?, args, file_name, ingest),
@@ -205,7 +205,9 @@ impl Args {
             Input::Paths(_) => (true, false, false),
             Input::Disk(_) => (false, false, false),
             Input::Qcow2(_) => (false, false, true),
-            Input::File(..) | Input::Stdin | Input::Command(_) => (false, true, false),
+            Input::File(..) | Input::Pipe(..) | Input::Stdin | Input::Command(_) => {
+                (false, true, false)
+            }
         };
         if streams_only && !stream {
             return Err(Failure::usage("--exact is for compressed streams")

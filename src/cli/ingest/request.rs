@@ -70,6 +70,16 @@ impl What {
         })
     }
 
+    /// A pipe, whose name mostly is a number.
+    pub(super) fn pipe(path: &Path) -> Self {
+        Self {
+            sources: vec![path.as_os_str().as_bytes().to_vec()],
+            name: "pipe".to_owned(),
+            known_as: None,
+            file_name: Vec::new(),
+        }
+    }
+
     /// Standard input.
     pub(super) fn stdin() -> Self {
         Self {

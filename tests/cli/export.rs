@@ -1,0 +1,137 @@
+//! What goes out: archives, restored files, and what damage does to them.
+
+use crate::fixture::Fixture;
+
+#[test]
+fn an_archive_comes_out_as_it_went_in() {
+    let fixture = Fixture::small();
+    fixture.shell("tar c source | tee a.tar | xz > a.tar.xz; $REPO ingest a.tar.xz --exact -q");
+    fixture.shell(
+        "$REPO export a --format tar | cmp - a.tar
+         $REPO export a --format tar.gz | gunzip | cmp - a.tar
+         $REPO export a --format tar.zst | zstd -dc | cmp - a.tar
+         $REPO export a --format original | cmp - a.tar.xz
+         $REPO export a -o out.tgz; gunzip -c out.tgz | cmp - a.tar
+         $REPO export a:source/file --format raw | cmp - source/file
+         $REPO export small --format tar | tar xO file | cmp - source/file
+         $REPO export small --format tar --exclude file | tar t | grep -c file && exit 1 || true
+         $REPO export small --format zip -o a.zip; python3 -m zipfile -t a.zip
+         $REPO export small --format dir -o dir; diff -r dir source",
+    );
+    fixture.fails(1, &["export", "small", "--format", "original"]);
+    fixture.fails(2, &["export", "small", "--format", "raw"]);
+    fixture.fails(2, &["export", "small", "-o", "what.format"]);
+    fixture.fails(4, &["export", "small", "--format", "dir", "-o", "dir"]);
+}
+
+#[test]
+fn files_are_private_complete_and_never_replaced_unasked() {
+    let fixture = Fixture::small();
+    fixture.shell("umask 000; $REPO export small -o out.tar.gz");
+    assert_eq!(fixture.shell("stat -c %a out.tar.gz"), "600\n");
+    let said = fixture.fails(4, &["export", "small", "-o", "out.tar.gz"]);
+    assert!(said.contains("--force"), "{said}");
+    fixture.ok(&["export", "small", "-o", "out.tar.gz", "--force"]);
+    fixture.fails(1, &["export", "nothing", "-o", "none.tar"]);
+    fixture.fails(1, &["export", "small", "-o", "no/such/folder.tar"]);
+    let ran =
+        fixture.shell_run("ulimit -f 4; trap '' XFSZ; $REPO export small:sub/numbers -o big.raw");
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let left = fixture.shell("ls -A | grep -v -x -e cache -e home -e key -e repository -e source");
+    assert_eq!(left, "out.tar.gz\n");
+}
+
+#[test]
+fn on_a_terminal_an_export_names_its_file() {
+    let fixture = Fixture::small();
+    let shown = fixture.shell("script -qec '$REPO export --format tar.gz' /dev/null");
+    let name = fixture.shell("ls small-*.tar.gz");
+    assert!(shown.contains(&format!("wrote {}", name.trim())), "{shown}");
+    fixture.shell("tar tzf small-*.tar.gz | grep -qx file");
+    let ran = fixture.shell_run("script -qec '$REPO export -o -' /dev/null");
+    assert!(ran.code == 2 && ran.out.contains("terminal"), "{ran:?}");
+}
+
+#[test]
+fn a_restore_never_replaces_unasked() {
+    let fixture = Fixture::small();
+    fixture.ok(&["restore", "small", "--target", "back"]);
+    fixture.shell("diff -r back source");
+    let said = fixture.fails(4, &["restore", "small", "--target", "back"]);
+    assert!(said.contains("--overwrite"), "{said}");
+    fixture.shell("echo mine > back/file; echo own > back/own");
+    fixture.ok(&[
+        "restore",
+        "small",
+        "--target",
+        "back",
+        "--overwrite",
+        "never",
+    ]);
+    assert_eq!(fixture.shell("cat back/file"), "mine\n");
+    let plan = fixture.ok(&[
+        "restore",
+        "small",
+        "--target",
+        "back",
+        "-n",
+        "--overwrite",
+        "always",
+    ]);
+    assert!(
+        plan.contains("replace    file") && plan.contains("would restore"),
+        "{plan}"
+    );
+    assert_eq!(fixture.shell("cat back/file"), "mine\n");
+    fixture.ok(&[
+        "restore",
+        "small",
+        "--target",
+        "back",
+        "--overwrite",
+        "always",
+        "--verify",
+    ]);
+    assert_eq!(fixture.shell("cat back/file back/own"), "hello\nown\n");
+    fixture.ok(&["restore", "small:sub", "small:file", "--target", "parts"]);
+    assert_eq!(fixture.shell("ls parts"), "file\nsub\n");
+    fixture.ok(&["restore", "small:sub/", "--target", "contents"]);
+    assert_eq!(fixture.shell("ls contents"), "numbers\n");
+    fixture.ok(&["restore", "small", "--target", "some", "--include", "num*"]);
+    assert_eq!(fixture.shell("cd some; find . -type f"), "./sub/numbers\n");
+}
+
+#[test]
+fn damage_is_code_3_and_names_what_is_hurt() {
+    let fixture = Fixture::small();
+    fixture.shell(
+        "pack=$(find repository/data -type f); size=$(stat -c %s $pack); chmod u+w $pack
+         printf x | dd of=$pack bs=1 seek=$((size / 2)) conv=notrunc status=none",
+    );
+    let ran = fixture.run(&["check", "--no-key"]);
+    assert!(
+        ran.code == 3 && ran.out.contains("damage: data/"),
+        "{ran:?}"
+    );
+    let ran = fixture.run(&["check", "--read-data"]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    let hurt = ran
+        .out
+        .lines()
+        .filter(|line| line.starts_with("hurt: "))
+        .count();
+    assert!(hurt > 0 && ran.out.contains("'small'"), "{ran:?}");
+    let ran = fixture.run(&["cat", "small:file", "small:sub/numbers"]);
+    assert_eq!(ran.code, 3, "{ran:?}");
+    let ran = fixture.run(&["restore", "small", "--target", "back"]);
+    assert!(ran.code == 3 && ran.err.contains("lost"), "{ran:?}");
+    let ran = fixture.run(&["export", "small", "-o", "out.tar"]);
+    assert!(
+        ran.code == 3 && !fixture.path("out.tar").exists(),
+        "{ran:?}"
+    );
+    let json = fixture.run(&["check", "--read-data", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(json["sound"], false);
+    assert!(!json["harms"].as_array().unwrap().is_empty());
+}

@@ -1,0 +1,147 @@
+//! What becomes a snapshot, and what never does.
+
+use crate::fixture::Fixture;
+
+#[test]
+fn sources_are_known_by_their_content() {
+    let fixture = Fixture::small();
+    fixture.shell(
+        "tar cf a.tar source; gzip -k a.tar; xz -k a.tar; mv a.tar.xz not-called-tar
+         echo '-- MySQL dump 10' | gzip > dump.sql.gz; truncate -s 1M disk.img
+         cp a.tar.gz renamed; echo text > text",
+    );
+    for (source, kind) in [
+        ("a.tar", "tar"),
+        ("a.tar.gz", "tar"),
+        ("not-called-tar", "tar"),
+        ("renamed", "tar"),
+        ("dump.sql.gz", "db"),
+        ("text", "dir"),
+        ("disk.img", "dir"),
+        ("source", "dir"),
+    ] {
+        assert_eq!(fixture.json(&["ingest", source])["kind"], kind, "{source}");
+    }
+    let disk = fixture.json(&["ingest", "disk.img", "--kind", "disk"]);
+    assert_eq!(
+        (&disk["kind"], &disk["bytes"]),
+        (&"disk".into(), &(1 << 20).into())
+    );
+    assert_eq!(fixture.json(&["ingest", "a.tar.gz"])["name"], "a");
+    assert_eq!(
+        fixture.ok(&["cat", "dump.sql:dump.sql"]),
+        "-- MySQL dump 10\n"
+    );
+    fixture.ok(&["ingest", "source", "text"]);
+    assert_eq!(fixture.ok(&["ls", "source+text"]), "source/\ntext\n");
+    let piped = fixture.shell("cat a.tar.gz | $REPO ingest --name piped");
+    assert!(piped.contains("'piped' (tar)"), "{piped}");
+    let substituted = fixture.shell("$REPO ingest <(echo x) --name sub");
+    assert!(substituted.contains("'sub' (stream)"), "{substituted}");
+    assert!(
+        fixture
+            .shell("$REPO ingest <(echo x)")
+            .contains("'pipe' (stream)")
+    );
+}
+
+#[test]
+fn a_producer_counts_with_its_exit_status() {
+    let fixture = Fixture::new();
+    fixture.ok(&["ingest", "--name", "numbers", "--", "seq", "3"]);
+    assert_eq!(fixture.ok(&["cat", "numbers:numbers"]), "1\n2\n3\n");
+    let failing = [
+        "ingest",
+        "--name",
+        "bad",
+        "--",
+        "sh",
+        "-c",
+        "seq 99999; echo oops >&2; exit 3",
+    ];
+    let said = fixture.fails(1, &failing);
+    assert!(
+        said.contains("oops") && said.contains("exit status 3"),
+        "{said}"
+    );
+    let said = fixture.fails(1, &["ingest", "--", "no-such-program-here"]);
+    assert!(said.contains("PATH"), "{said}");
+    assert_eq!(fixture.snapshots(), 1);
+    // Arguments may be secrets: they are kept nowhere.
+    fixture.ok(&["ingest", "--", "echo", "password-in-argument"]);
+    assert!(
+        !fixture
+            .ok(&["show", "latest", "--json"])
+            .contains("password-in-argument")
+    );
+}
+
+#[test]
+fn nothing_becomes_a_snapshot_by_mistake() {
+    let fixture = Fixture::small();
+    fixture.shell("tar cf a.tar source; gzip -k a.tar; head -c 9000 a.tar > cut.tar; head -c 500 a.tar.gz > cut.tar.gz");
+    assert!(fixture.fails(6, &["ingest"]).contains("empty"));
+    for cut in ["cut.tar", "cut.tar.gz"] {
+        let said = fixture.fails(3, &["ingest", cut]);
+        assert!(
+            said.contains("truncated") || said.contains("ends"),
+            "{said}"
+        );
+    }
+    fixture.fails(1, &["ingest", "no-such-file"]);
+    fixture.fails(1, &["ingest", "a.tar", "--kind", "stack"]);
+    for args in [
+        ["ingest", "source", "--kind", "tar"],
+        ["ingest", "source", "--exact", "--no-progress"],
+        ["ingest", "a.tar", "--exclude", "x"],
+        ["ingest", "a.tar", "source", "-"],
+        ["ingest", "a.tar", "--qcow2", "qemu-img"],
+        ["ingest", "a.tar", "--dry-run", "--no-progress"],
+    ] {
+        fixture.fails(2, &args);
+    }
+    assert_eq!(
+        fixture.ok(&["ingest", "source", "--dry-run", "--exclude", "numbers"]),
+        "would take 1 file, 1 directory, 1 other, 6 B\n"
+    );
+    assert_eq!(fixture.snapshots(), 1);
+}
+
+#[test]
+fn warnings_are_printed_kept_and_make_code_7() {
+    let fixture = Fixture::small();
+    fixture.shell("tar cf a.tar source; printf 'garbage%.0s' $(seq 300) >> a.tar");
+    let ran = fixture.run(&["ingest", "a.tar", "--name", "odd"]);
+    assert_eq!(ran.code, 7, "{ran:?}");
+    assert!(ran.err.contains("repo: warning: "), "{ran:?}");
+    assert!(ran.out.contains("repo show"), "{ran:?}");
+    assert!(
+        fixture
+            .ok(&["show", "odd"])
+            .contains("1 warning when it was taken")
+    );
+    let ran = fixture.run(&["ingest", "a.tar", "--json"]);
+    let warning: serde_json::Value = serde_json::from_str(ran.err.lines().next().unwrap()).unwrap();
+    assert_eq!((ran.code, &warning["level"]), (7, &"warning".into()));
+}
+
+#[test]
+fn unchanged_files_are_not_read_and_a_lost_catalog_is_told() {
+    let fixture = Fixture::small();
+    fixture.shell("touch -d '1 hour ago' source/file source/sub/numbers");
+    fixture.ok(&["ingest", "source"]);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    fixture.ok(&["ingest", "source"]);
+    let again = fixture.json(&["ingest", "source"]);
+    assert_eq!(
+        (&again["unchanged_files"], &again["read_bytes"]),
+        (&2.into(), &0.into())
+    );
+    std::fs::remove_dir_all(fixture.path("cache")).unwrap();
+    let ran = fixture.run(&["snapshots"]);
+    assert!(
+        ran.code == 0 && ran.err.contains("catalog was rebuilt"),
+        "{ran:?}"
+    );
+    assert_eq!(fixture.run(&["snapshots"]).err, "");
+}

@@ -1,0 +1,11 @@
+//! The program as it is run: exit codes, what is printed where, and what must never be seen.
+//!
+//! Only what belongs to the command line is tested here; what commands do is tested in the library.
+
+mod export;
+mod fixture;
+mod help;
+mod ingest;
+mod look;
+mod mount;
+mod secrets;

@@ -1,0 +1,113 @@
+//! Mounts in the background: they are there when the command ends, hold no secret that others see, and end when told.
+
+use crate::fixture::{Fixture, REPO, Ran};
+use std::process::Command;
+
+#[test]
+fn it_is_there_when_the_command_ends() {
+    let fixture = Fixture::small();
+    fixture.shell("mkdir mnt");
+    let shown = fixture.ok(&["mount", "mnt"]);
+    assert!(
+        shown.contains("mounted all snapshots on mnt") && shown.contains("umount mnt"),
+        "{shown}"
+    );
+    assert_eq!(
+        fixture.shell("cat mnt/by-name/small/latest/file"),
+        "hello\n"
+    );
+    fixture.ok(&["ingest", "source", "--name", "later"]);
+    fixture.ok(&["umount", "mnt"]);
+    assert_eq!(fixture.shell("ls mnt"), "");
+    let one = fixture.json(&["mount", "small", "mnt"]);
+    assert_eq!(one["snapshot"], fixture.json(&["show", "small"])["id"]);
+    assert_eq!(fixture.shell("ls mnt"), "file\nlink\nsub\n");
+    let ran = fixture.shell_run("exec 9< mnt/file; $REPO umount mnt");
+    assert_eq!(ran.code, 5, "busy: {ran:?}");
+    fixture.ok(&["umount", "mnt"]);
+    assert!(
+        fixture
+            .fails(1, &["umount", "mnt"])
+            .contains("nothing of ours")
+    );
+}
+
+#[test]
+fn what_goes_wrong_is_told_with_its_code() {
+    let fixture = Fixture::small();
+    assert!(fixture.fails(1, &["mount", "nowhere"]).contains("mkdir"));
+    fixture.shell("mkdir mnt; touch file");
+    fixture.fails(1, &["mount", "no-such-snapshot", "mnt"]);
+    fixture.fails(1, &["mount", "file"]);
+    fixture.fails(2, &["mount", "small:sub", "mnt"]);
+    fixture.fails(2, &["mount", "--owner", "no-such-user-here", "mnt"]);
+    let mut wrong = fixture.command(&["mount", "mnt"]);
+    wrong
+        .env_remove("REPO_KEY_FILE")
+        .env("REPO_PASSPHRASE", "wrong");
+    assert_eq!(Ran::of(&mut wrong).code, 1);
+    assert_eq!(fixture.shell("ls mnt"), "");
+}
+
+/// Nobody else sees the secret: it is no argument, and not in the environment of the process that stays.
+#[test]
+fn the_process_that_stays_shows_no_secret() {
+    let fixture = Fixture::small();
+    let secret = "never to be seen anywhere";
+    let with = |args: &[&str]| {
+        let mut command = fixture.command(args);
+        command
+            .env_remove("REPO_KEY_FILE")
+            .env("REPO_PASSPHRASE", secret);
+        Ran::of(&mut command)
+    };
+    let mut add = fixture.command(&["key", "add"]);
+    assert_eq!(Ran::of(add.env("REPO_NEW_PASSPHRASE", secret)).code, 0);
+    fixture.shell("mkdir mnt");
+    let ran = with(&["mount", "mnt", "--json"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let answer: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let pid = answer["pid"].as_u64().unwrap();
+    for file in ["cmdline", "environ"] {
+        let bytes = std::fs::read(format!("/proc/{pid}/{file}")).unwrap();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        assert!(
+            !text.contains(secret) && text.contains("/"),
+            "{file}: {text}"
+        );
+    }
+    let target = |link: &str| std::fs::read_link(format!("/proc/{pid}/{link}")).unwrap();
+    assert_eq!(target("cwd").to_str(), Some("/"));
+    for fd in 0..3 {
+        assert_eq!(target(&format!("fd/{fd}")).to_str(), Some("/dev/null"));
+    }
+    let session = fixture.shell(&format!("ps -o sid= -p {pid}"));
+    assert_eq!(
+        session.trim(),
+        pid.to_string(),
+        "it has left the terminal's session"
+    );
+    fixture.shell(&format!(
+        "kill {pid}; while kill -0 {pid} 2>/dev/null; do sleep 0.1; done"
+    ));
+    assert_eq!(fixture.shell("ls mnt"), "", "unmounted on SIGTERM");
+}
+
+#[test]
+fn in_the_foreground_it_ends_with_a_signal() {
+    let fixture = Fixture::small();
+    fixture.shell("mkdir mnt");
+    let mut command = Command::new(REPO);
+    command.args(["mount", "--foreground", "small", "mnt"]);
+    fixture.prepare(&mut command);
+    let mut child = command
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !fixture.path("mnt/file").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    fixture.shell(&format!("kill -INT {}", child.id()));
+    assert!(child.wait().unwrap().success());
+    assert_eq!(fixture.shell("ls mnt"), "");
+}
