@@ -1,6 +1,12 @@
 //! Golden bytes: every structure of `docs/format.md` encodes to the bytes that are kept in `tests/data/format`, and decodes from
 //! them. A change of these files is a change of the format, and needs a line in the changelog.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::path::PathBuf;
 
 use repo::entry::{Meta, Time, Xattr};
