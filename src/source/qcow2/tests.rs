@@ -287,3 +287,25 @@ fn hostile_images() {
 }
 
 const COMPRESSED_AT_THE_END: u64 = 1 << 62 | 0xfff_ffff;
+
+proptest::proptest! {
+    #[test]
+    fn damaged_images_end_in_an_answer(
+        damage in proptest::collection::vec((0_u64..3 << 16, proptest::num::u64::ANY), 1..4),
+        near in proptest::collection::vec((0_u64..14, 0_u64..1 << 34), 0..3),
+    ) {
+        let forged = Forged::new();
+        for (at, value) in &near {
+            // Fields of the header, and the first entries of both tables.
+            let place = [8, 16, 24, 32, 36, 40, 72, 96, 100, 1 << 16, (1 << 16) + 8, 2 << 16, (2 << 16) + 8, 104];
+            let place = place[usize::try_from(*at).unwrap()];
+            forged.put64(place, *value);
+        }
+        for (at, value) in &damage {
+            forged.put64(*at, *value);
+        }
+        if let Ok(sink) = forged.read() {
+            assert_eq!(sink.entries.len(), 2);
+        }
+    }
+}
