@@ -70,6 +70,7 @@ impl Store {
             program: "test".into(),
             known_as: None,
             scratch: None,
+            clock: Time::default,
             writer: WriterOptions {
                 level: 1,
                 workers: 2,

@@ -66,6 +66,8 @@ pub struct IngestRequest {
     pub known_as: Option<Vec<u8>>,
     /// Where sorted runs of a large archive may be spilled (sealed); `None` keeps all in memory.
     pub scratch: Option<PathBuf>,
+    /// Tells the time of the commit; the library reads no clock.
+    pub clock: fn() -> Time,
     /// How to write.
     pub writer: WriterOptions,
 }
@@ -245,7 +247,7 @@ impl Ingest {
         let (warnings, warning_count) = log.take();
         let mut snapshot = Snapshot::new(facts.kind, assembled.root);
         snapshot.time = request.time;
-        snapshot.finished = request.time;
+        snapshot.finished = (request.clock)();
         snapshot.name = request.name;
         snapshot.description = request.description;
         snapshot.tags = request.tags;

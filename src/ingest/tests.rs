@@ -85,6 +85,7 @@ fn request(name: &str) -> IngestRequest {
         program: "test".into(),
         known_as: Some(b"/source".to_vec()),
         scratch: None,
+        clock: Time::default,
         writer: WriterOptions {
             level: 3,
             workers: 2,

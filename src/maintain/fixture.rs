@@ -84,6 +84,7 @@ impl Store {
             program: "test".into(),
             known_as: None,
             scratch: None,
+            clock: crate::entry::Time::default,
             writer: WriterOptions {
                 level: 1,
                 workers: 2,

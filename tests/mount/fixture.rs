@@ -110,6 +110,7 @@ impl Fixture {
             program: "test".to_owned(),
             known_as: None,
             scratch: None,
+            clock: Time::default,
             writer: WriterOptions::default(),
         };
         let ingest = Ingest::begin(&self.open(), request, &monitor).unwrap();

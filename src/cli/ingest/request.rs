@@ -127,18 +127,22 @@ pub(super) fn build(args: &Args, context: &Context, what: What) -> Done<IngestRe
         name,
         description: args.description.clone(),
         tags,
-        time: Time::new(
-            time.as_second(),
-            u32::try_from(time.subsec_nanosecond()).unwrap_or(0),
-        ),
+        time: entry_time(time),
         host: host(),
         user: user(),
         sources: what.sources,
         program: concat!("repo ", env!("CARGO_PKG_VERSION")).to_owned(),
         known_as: what.known_as,
         scratch: context.cache_folder().map(|folder| folder.join("scratch")),
+        clock: || entry_time(jiff::Timestamp::now()),
         writer: WriterOptions::default(),
     })
+}
+
+/// A time as the library has it.
+fn entry_time(time: jiff::Timestamp) -> Time {
+    let nanoseconds = u32::try_from(time.subsec_nanosecond()).unwrap_or(0);
+    Time::new(time.as_second(), nanoseconds)
 }
 
 /// A name must be fit for a REF.
