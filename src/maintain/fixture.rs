@@ -7,7 +7,7 @@ use crate::catalog::CatalogPlace;
 use crate::crypto::slot::Unlock;
 use crate::crypto::{KdfParams, KeyFile, Role};
 use crate::entry::{
-    Entry, EntryPath, Kind, MemoryEntry, MemorySource, Order, Outcome, Piece, Time,
+    Entry, EntryPath, Kind, MemoryEntry, MemorySource, Order, Outcome, Piece, Source, Time,
 };
 use crate::format::header::Suite;
 use crate::format::snapshot::StreamKind;
@@ -17,15 +17,15 @@ use crate::progress::{Monitor, Silent};
 use crate::repository::{CreateOptions, Cutting, Repository, SlotOptions, WriterOptions};
 
 /// What happens to an object's bytes.
-pub(super) type Change = dyn Fn(&mut Vec<u8>);
+pub(crate) type Change = dyn Fn(&mut Vec<u8>);
 
-pub(super) struct Store {
-    pub(super) backend: Arc<Memory>,
+pub(crate) struct Store {
+    pub(crate) backend: Arc<Memory>,
     key: KeyFile,
 }
 
 impl Store {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let backend = Arc::new(Memory::new());
         let key = KeyFile::generate().unwrap();
         let slot = SlotOptions {
@@ -43,14 +43,14 @@ impl Store {
     }
 
     /// Opens it with a new catalog.
-    pub(super) fn open(&self) -> Arc<Repository> {
+    pub(crate) fn open(&self) -> Arc<Repository> {
         let backend: Arc<dyn Backend> = self.backend.clone();
         let unlock = Unlock::KeyFile(&self.key);
         Repository::open(backend, unlock, &CatalogPlace::Memory, &Silent).unwrap()
     }
 
     /// Adds a snapshot of files with these contents; directories are made as needed.
-    pub(super) fn ingest(&self, name: &str, files: &[(&str, &[u8])]) -> SnapshotId {
+    pub(crate) fn ingest(&self, name: &str, files: &[(&str, &[u8])]) -> SnapshotId {
         let mut entries = std::collections::BTreeMap::new();
         for (path, bytes) in files {
             let path = EntryPath::parse(path.as_bytes()).unwrap();
@@ -73,6 +73,17 @@ impl Store {
                 outcome,
             })
             .collect();
+        let source = MemorySource::new(entries, Order::Walk);
+        self.ingest_source(name, source, StreamFacts::of(StreamKind::Dir))
+    }
+
+    /// Adds a snapshot of any source.
+    pub(crate) fn ingest_source<S: Source>(
+        &self,
+        name: &str,
+        source: S,
+        facts: StreamFacts,
+    ) -> SnapshotId {
         let request = IngestRequest {
             name: name.into(),
             description: String::new(),
@@ -92,17 +103,12 @@ impl Store {
         };
         let monitor: Arc<dyn Monitor> = Arc::new(Silent);
         let ingest = Ingest::begin(&self.open(), request, &monitor).unwrap();
-        let source = MemorySource::new(entries, Order::Walk);
-        let done = ingest.run(
-            source,
-            |_| Cutting::File,
-            |_| Ok(StreamFacts::of(StreamKind::Dir)),
-        );
+        let done = ingest.run(source, |_| Cutting::File, |_| Ok(facts));
         done.unwrap().id
     }
 
     /// The keys of all objects of an area.
-    pub(super) fn keys(&self, area: Area) -> Vec<Key> {
+    pub(crate) fn keys(&self, area: Area) -> Vec<Key> {
         let mut keys = Vec::new();
         let mut take = |name: &str, _| {
             keys.push(Key::object(area, &name.parse::<ObjectId>().unwrap()));
@@ -113,7 +119,7 @@ impl Store {
     }
 
     /// Changes an object as bit rot would; `None` loses it.
-    pub(super) fn tamper(&self, key: &Key, change: Option<&Change>) {
+    pub(crate) fn tamper(&self, key: &Key, change: Option<&Change>) {
         let bytes = change.map(|change| {
             let mut bytes = self.backend.read_all(key, u64::MAX).unwrap();
             change(&mut bytes);
@@ -124,7 +130,7 @@ impl Store {
 }
 
 /// Bytes that do not compress and differ with `seed`.
-pub(super) fn noise(seed: u64, len: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut out = vec![0; len];
     let mut hasher = blake3::Hasher::new();
     hasher.update(&seed.to_le_bytes());

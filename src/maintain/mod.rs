@@ -3,5 +3,5 @@
 pub mod check;
 pub mod diff;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub mod stats;

@@ -18,6 +18,10 @@ use crate::id::ChunkId;
 pub trait Blocks: Send + Sync {
     /// Where a chunk is. A chunk that is nowhere is class `Corrupt`: something that exists names it.
     fn locate(&self, id: &ChunkId) -> Result<Location>;
+    /// The same for many: one answer for each, in order. An error is one of the store, not of a chunk.
+    fn locate_many(&self, ids: &[ChunkId]) -> Result<Vec<Result<Location>>> {
+        Ok(ids.iter().map(|id| self.locate(id)).collect())
+    }
     /// Reads, unseals and decompresses one block; exactly `raw_bytes` long.
     fn read_block(&self, block: &BlockAddress) -> Result<Vec<u8>>;
     /// Checks that `bytes` are the chunk `id` (keyed hash), class `Corrupt` if not. What leaves the repository for good is checked:
@@ -34,6 +38,9 @@ pub trait Blocks: Send + Sync {
 impl<T: Blocks + ?Sized> Blocks for Arc<T> {
     fn locate(&self, id: &ChunkId) -> Result<Location> {
         (**self).locate(id)
+    }
+    fn locate_many(&self, ids: &[ChunkId]) -> Result<Vec<Result<Location>>> {
+        (**self).locate_many(ids)
     }
     fn read_block(&self, block: &BlockAddress) -> Result<Vec<u8>> {
         (**self).read_block(block)

@@ -163,6 +163,14 @@ impl Blocks for Repository {
         )))
     }
 
+    fn locate_many(&self, ids: &[ChunkId]) -> Result<Vec<Result<Location>>> {
+        let found = self.catalog.locate_many(ids)?;
+        let answers = ids.iter().zip(found);
+        Ok(answers
+            .map(|(id, found)| found.map_or_else(|| self.locate(id), |found| Ok(address(found))))
+            .collect())
+    }
+
     fn read_block(&self, block: &BlockAddress) -> Result<Vec<u8>> {
         let key = object::key_of(block.kind, &block.pack);
         let opener = self.opener(block)?;

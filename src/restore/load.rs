@@ -43,7 +43,23 @@ impl Load {
 
 /// Where the chunk `id` of a file is; it must have the length that the file says.
 pub(super) fn locate(blocks: &dyn Blocks, id: &ChunkId, len: u32) -> Result<Location> {
-    let location = blocks.locate(id)?;
+    of_length(id, len, blocks.locate(id)?)
+}
+
+/// The same for many, which costs far less than one by one.
+pub(super) fn locate_all(
+    blocks: &dyn Blocks,
+    chunks: &[(ChunkId, u32)],
+) -> Result<Vec<Result<Location>>> {
+    let ids: Vec<ChunkId> = chunks.iter().map(|(id, _)| *id).collect();
+    let found = blocks.locate_many(&ids)?;
+    let answers = chunks.iter().zip(found);
+    Ok(answers
+        .map(|((id, len), found)| found.and_then(|location| of_length(id, *len, location)))
+        .collect())
+}
+
+fn of_length(id: &ChunkId, len: u32, location: Location) -> Result<Location> {
     if location.len == len {
         return Ok(location);
     }

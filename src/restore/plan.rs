@@ -13,7 +13,6 @@ use rayon::prelude::*;
 
 use super::decide::decide;
 use super::file::{FilePlan, Purpose};
-use super::load::locate;
 use super::report::{Action, RestoreSummary, Step};
 use super::select::{Filter, Picks, Root};
 use super::window::{Job, LinkPlan, Window};
@@ -109,6 +108,11 @@ impl<'a> Planner<'a> {
     /// Hands the planned window to the workers, once they are done with the one before, and closes that one.
     fn turn(&mut self) -> Result<()> {
         let mut next = std::mem::take(&mut self.window);
+        let crew = self.crew;
+        next.locate(crew.blocks, &mut |file, error| {
+            crew.lose(file, error);
+            crew.settle_runs(file, 1);
+        })?;
         let before = self.running.take();
         if let Some(running) = &before {
             // Nothing is ever sent: this returns when the last job of the window was dropped.
@@ -252,18 +256,11 @@ impl<'a> Planner<'a> {
             return Ok(());
         }
         for extent in file.content.extents(crew.blocks, 0) {
-            let located = extent.and_then(|extent| match extent.item {
-                Item::Data { id, len } => {
-                    let location = locate(crew.blocks, &id, len)?;
-                    Ok(Some((id, location, extent.start)))
+            match extent.map(|extent| (extent.start, extent.item)) {
+                Ok((start, Item::Data { id, len })) => {
+                    self.window.add_chunk(&file, id, len, start);
                 }
-                _ => Ok(None),
-            });
-            match located {
-                Ok(Some((id, location, start))) => {
-                    self.window.add_piece(&file, id, &location, start);
-                }
-                Ok(None) => {}
+                Ok(_) => {}
                 Err(error) => {
                     crew.lose(&file, error);
                     break;

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use super::ahead::{Queue, in_order};
-use super::load::{Load, fetch, locate};
+use super::load::{Load, fetch, locate_all};
 use crate::error::{Error, Result};
 use crate::format::content::Item;
 use crate::id::ChunkId;
@@ -11,6 +11,9 @@ use crate::repository::Location;
 use crate::repository::block_cache::Blocks;
 use crate::repository::content::Content;
 
+/// Chunks that are located together, and bytes of literals that wait meanwhile.
+const GROUP_CHUNKS: usize = 2048;
+const GROUP_BYTES: usize = 4 << 20;
 /// The most zeros that are put together with other bytes at once.
 const MAX_ZEROS: u64 = 1 << 20;
 
@@ -53,19 +56,38 @@ pub(super) struct Ready {
     holes: Vec<(usize, u64)>,
 }
 
-/// Takes the plan of a stream.
+/// Takes the plan of a stream: in groups, whose chunks are located together, and from there in pieces.
 pub(super) struct Plan<'a> {
     blocks: &'a dyn Blocks,
     queue: &'a mut Queue<Piece, Ready>,
-    piece: Piece,
-    load: Load,
+    group: Vec<Wanted>,
+    literals: Vec<u8>,
+    chunks: Vec<(ChunkId, u32)>,
 }
 
-impl Plan<'_> {
+/// A part before its chunk was located.
+enum Wanted {
+    Literal(usize),
+    Chunk,
+    Zeros(usize),
+    Hole(u64),
+}
+
+impl<'a> Plan<'a> {
+    fn new(blocks: &'a dyn Blocks, queue: &'a mut Queue<Piece, Ready>) -> Self {
+        Self {
+            blocks,
+            queue,
+            group: Vec::new(),
+            literals: Vec::new(),
+            chunks: Vec::new(),
+        }
+    }
+
     /// These bytes.
     pub(super) fn literal(&mut self, bytes: &[u8]) -> Result<()> {
-        self.piece.literals.extend_from_slice(bytes);
-        self.add(Part::Literal(bytes.len()), bytes.len())
+        self.literals.extend_from_slice(bytes);
+        self.add(Wanted::Literal(bytes.len()))
     }
 
     /// All of a file's content.
@@ -73,12 +95,11 @@ impl Plan<'_> {
         for extent in content.extents(self.blocks, 0) {
             match (extent?.item, holes) {
                 (Item::Data { id, len }, _) => {
-                    let location = locate(self.blocks, &id, len)?;
-                    self.load.add_chunk(&location);
-                    self.add(Part::Chunk(id, location), 0)?;
+                    self.chunks.push((id, len));
+                    self.add(Wanted::Chunk)?;
                 }
                 (Item::Zeros(len), _) => self.zeros(len)?,
-                (Item::Hole(len), Holes::Keep) => self.add(Part::Hole(len), 0)?,
+                (Item::Hole(len), Holes::Keep) => self.add(Wanted::Hole(len))?,
                 (Item::Hole(_), Holes::Drop) | (Item::List { .. }, _) => {}
             }
         }
@@ -89,25 +110,66 @@ impl Plan<'_> {
         while len > 0 {
             let bytes = len.min(MAX_ZEROS);
             len -= bytes;
-            let bytes = usize::try_from(bytes).unwrap_or_default();
-            self.add(Part::Zeros(bytes), bytes)?;
+            self.add(Wanted::Zeros(usize::try_from(bytes).unwrap_or_default()))?;
         }
         Ok(())
     }
 
-    fn add(&mut self, part: Part, bytes: usize) -> Result<()> {
-        self.piece.parts.push(part);
-        self.load.add(bytes);
-        if self.load.is_full() {
+    fn add(&mut self, wanted: Wanted) -> Result<()> {
+        self.group.push(wanted);
+        if self.group.len() >= GROUP_CHUNKS || self.literals.len() >= GROUP_BYTES {
             self.flush()?;
         }
         Ok(())
     }
 
+    /// Locates the chunks of the group and hands it over piece by piece.
     fn flush(&mut self) -> Result<()> {
-        self.load = Load::default();
-        self.queue.push(std::mem::take(&mut self.piece))
+        let mut located = locate_all(self.blocks, &self.chunks)?.into_iter();
+        let mut chunks = self.chunks.drain(..);
+        let mut literals = self.literals.as_slice();
+        let (mut piece, mut load) = (Piece::default(), Load::default());
+        for wanted in self.group.drain(..) {
+            let part = match wanted {
+                Wanted::Literal(len) => {
+                    let (head, rest) = literals.split_at_checked(len).ok_or_else(lost)?;
+                    literals = rest;
+                    piece.literals.extend_from_slice(head);
+                    load.add(len);
+                    Part::Literal(len)
+                }
+                Wanted::Chunk => {
+                    let (id, _) = chunks.next().ok_or_else(lost)?;
+                    let location = located.next().ok_or_else(lost)??;
+                    load.add_chunk(&location);
+                    Part::Chunk(id, location)
+                }
+                Wanted::Zeros(len) => {
+                    load.add(len);
+                    Part::Zeros(len)
+                }
+                Wanted::Hole(len) => {
+                    load.add(0);
+                    Part::Hole(len)
+                }
+            };
+            piece.parts.push(part);
+            if load.is_full() {
+                load = Load::default();
+                self.queue.push(std::mem::take(&mut piece))?;
+            }
+        }
+        drop(chunks);
+        self.literals.clear();
+        if piece.parts.is_empty() {
+            return Ok(());
+        }
+        self.queue.push(piece)
     }
+}
+
+fn lost() -> Error {
+    Error::corrupt("a piece of a stream was lost while it was planned")
 }
 
 /// Streams what `plan` says to `take`, prepared ahead by `threads` workers. Every chunk is checked.
@@ -120,12 +182,7 @@ pub(super) fn stream(
     in_order(
         threads,
         |queue| {
-            let mut taken = Plan {
-                blocks,
-                queue,
-                piece: Piece::default(),
-                load: Load::default(),
-            };
+            let mut taken = Plan::new(blocks, queue);
             plan(&mut taken)?;
             taken.flush()
         },
@@ -163,9 +220,7 @@ fn put_together(blocks: &dyn Blocks, piece: &Piece) -> Result<Ready> {
     for part in &piece.parts {
         match part {
             Part::Literal(len) => {
-                let (head, rest) = literals
-                    .split_at_checked(*len)
-                    .ok_or_else(|| Error::corrupt("a piece of a stream lost its literals"))?;
+                let (head, rest) = literals.split_at_checked(*len).ok_or_else(lost)?;
                 ready.bytes.extend_from_slice(head);
                 literals = rest;
             }

@@ -8,12 +8,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::file::FilePlan;
+use super::load::locate_all;
 use crate::entry::{EntryPath, Meta};
+use crate::error::{Error, Result};
 use crate::id::{ChunkId, PackId};
-use crate::repository::{BlockAddress, Location};
+use crate::repository::BlockAddress;
+use crate::repository::block_cache::Blocks;
 
 const MAX_FILES: usize = 8192;
 const MAX_PIECES: usize = 1 << 16;
+const LOCATED_TOGETHER: usize = 8192;
 /// Paths, attributes and contents.
 const MAX_BYTES: usize = 8 << 20;
 /// The most pieces of one job: a chunk that many files share must not keep one worker busy alone.
@@ -51,6 +55,8 @@ pub(super) enum Job {
 /// See the module.
 #[derive(Default)]
 pub(super) struct Window {
+    /// Chunks that are not located yet.
+    wanted: Vec<Piece>,
     groups: HashMap<BlockAddress, Vec<Piece>>,
     packs: HashMap<PackId, usize>,
     whole: Vec<Arc<FilePlan>>,
@@ -71,24 +77,47 @@ impl Window {
     }
 
     /// Adds a chunk of a file.
-    pub(super) fn add_piece(
+    pub(super) fn add_chunk(
         &mut self,
         file: &Arc<FilePlan>,
         chunk: ChunkId,
-        location: &Location,
+        len: u32,
         offset: u64,
     ) {
-        let next = self.packs.len();
-        self.packs.entry(location.block.pack).or_insert(next);
-        self.groups.entry(location.block).or_default().push(Piece {
-            file: Arc::clone(file),
-            chunk,
-            at: location.offset,
-            len: location.len,
-            offset,
-        });
         file.expect(1);
         self.pieces += 1;
+        self.wanted.push(Piece {
+            file: Arc::clone(file),
+            chunk,
+            at: 0,
+            len,
+            offset,
+        });
+    }
+
+    /// Groups the chunks by the blocks that they are in; tells `lost` the files whose chunks are nowhere.
+    pub(super) fn locate(
+        &mut self,
+        blocks: &dyn Blocks,
+        lost: &mut dyn FnMut(&FilePlan, Error),
+    ) -> Result<()> {
+        let wanted = std::mem::take(&mut self.wanted);
+        for group in wanted.chunks(LOCATED_TOGETHER) {
+            let ids: Vec<_> = group.iter().map(|piece| (piece.chunk, piece.len)).collect();
+            for (piece, found) in group.iter().zip(locate_all(blocks, &ids)?) {
+                match found {
+                    Ok(location) => {
+                        let next = self.packs.len();
+                        self.packs.entry(location.block.pack).or_insert(next);
+                        let mut piece = piece.clone();
+                        piece.at = location.offset;
+                        self.groups.entry(location.block).or_default().push(piece);
+                    }
+                    Err(error) => lost(&piece.file, error),
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Adds a file that one worker writes whole.

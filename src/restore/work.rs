@@ -36,7 +36,8 @@ enum Trouble {
 impl Crew<'_> {
     /// Does one job. All that goes wrong is in the report afterwards.
     pub(super) fn carry_out(&self, job: Job) {
-        if self.report.is_stopped() {
+        // What a user no longer wants is dropped job by job; the planner sees the same and says so.
+        if self.report.is_stopped() || self.report.monitor().interrupted() {
             return;
         }
         match job {

@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use super::ahead::{Queue, in_order};
-use super::load::{Load, fetch, locate, zeros};
+use super::load::{Load, fetch, locate_all, zeros};
 use super::plan::kind_of;
 use super::select::{Filter, Picks, Root, Selection, roots};
 use crate::entry::{Entry, EntryPath, Extent, Kind, Order, Outcome, Sink, Source, Want};
@@ -44,8 +44,24 @@ enum Step<C> {
     End,
 }
 
+/// Steps whose chunks are located together.
+const GROUP_STEPS: usize = 4096;
+
+/// Bytes of entries that wait meanwhile.
+const GROUP_BYTES: usize = 4 << 20;
+
 type Planned = (ChunkId, Location);
-type Batch<C> = Vec<Step<C>>;
+/// The path of the file that the batch begins in, and its steps.
+type Batch<C> = (EntryPath, Vec<Step<C>>);
+
+impl<C: Copy> Step<C> {
+    fn chunk(&self) -> Option<C> {
+        match self {
+            Self::Data(chunk) => Some(*chunk),
+            _ => None,
+        }
+    }
+}
 
 impl<'a> SnapshotSource<'a> {
     /// A source of what was selected and passes the filter.
@@ -85,8 +101,8 @@ impl Source for SnapshotSource<'_> {
             this.threads,
             |queue| Planner::new(this, queue).run(),
             |batch: Batch<Planned>| this.prepare(batch),
-            |batch: Batch<ChunkBytes>| {
-                for step in batch {
+            |(_, steps): Batch<ChunkBytes>| {
+                for step in steps {
                     match step {
                         Step::Entry(entry) => {
                             let want = sink.entry(&entry)?;
@@ -107,10 +123,9 @@ impl Source for SnapshotSource<'_> {
 
 impl SnapshotSource<'_> {
     /// Reads what a batch needs.
-    fn prepare(&self, batch: Batch<Planned>) -> Result<Batch<ChunkBytes>> {
-        let mut path = EntryPath::root();
-        let mut ready = Vec::with_capacity(batch.len());
-        for step in batch {
+    fn prepare(&self, (mut path, steps): Batch<Planned>) -> Result<Batch<ChunkBytes>> {
+        let mut ready = Vec::with_capacity(steps.len());
+        for step in steps {
             ready.push(match step {
                 Step::Entry(entry) => {
                     path = entry.path.clone();
@@ -125,7 +140,7 @@ impl SnapshotSource<'_> {
                 Step::End => Step::End,
             });
         }
-        Ok(ready)
+        Ok((path, ready))
     }
 }
 
@@ -140,8 +155,11 @@ fn damaged(path: &EntryPath, error: Error) -> Error {
 struct Planner<'a> {
     source: &'a SnapshotSource<'a>,
     queue: &'a mut Queue<Batch<Planned>, Batch<ChunkBytes>>,
-    batch: Batch<Planned>,
-    load: Load,
+    /// Steps whose chunks are not located yet, and about how many bytes they take.
+    group: Vec<Step<(ChunkId, u32)>>,
+    group_bytes: usize,
+    /// The entry that was handed over last.
+    last: EntryPath,
     /// First names of hard-linked files, and how many names are still to come.
     first_names: HashMap<u64, (EntryPath, u32)>,
 }
@@ -154,8 +172,9 @@ impl<'a> Planner<'a> {
         Self {
             source,
             queue,
-            batch: Vec::new(),
-            load: Load::default(),
+            group: Vec::new(),
+            group_bytes: 0,
+            last: EntryPath::root(),
             first_names: HashMap::new(),
         }
     }
@@ -195,26 +214,22 @@ impl<'a> Planner<'a> {
             _ => None,
         };
         let Some(content) = content else {
-            return self.push(Step::Entry(Box::new(entry)), 512);
+            return self.push(Step::Entry(Box::new(entry)));
         };
         let path = entry.path.clone();
         entry.extents = self.extents(&content).map_err(|e| damaged(&path, e))?;
-        self.push(Step::Entry(Box::new(entry)), 512)?;
+        self.push(Step::Entry(Box::new(entry)))?;
         self.content(&content).map_err(|e| damaged(&path, e))?;
-        self.push(Step::End, 0)
+        self.push(Step::End)
     }
 
     fn content(&mut self, content: &Content) -> Result<()> {
         let blocks = self.source.blocks;
         for extent in content.extents(blocks, 0) {
             match extent?.item {
-                Item::Data { id, len } => {
-                    let location = locate(blocks, &id, len)?;
-                    self.load.add_chunk(&location);
-                    self.push(Step::Data((id, location)), 0)?;
-                }
-                Item::Zeros(len) => self.push(Step::Zeros(len), 0)?,
-                Item::Hole(len) => self.push(Step::Hole(len), 0)?,
+                Item::Data { id, len } => self.push(Step::Data((id, len)))?,
+                Item::Zeros(len) => self.push(Step::Zeros(len))?,
+                Item::Hole(len) => self.push(Step::Hole(len))?,
                 Item::List { .. } => {}
             }
         }
@@ -260,19 +275,72 @@ impl<'a> Planner<'a> {
         Some(first)
     }
 
-    fn push(&mut self, step: Step<Planned>, bytes: usize) -> Result<()> {
-        self.batch.push(step);
-        self.load.add(bytes);
-        if self.load.is_full() {
+    fn push(&mut self, step: Step<(ChunkId, u32)>) -> Result<()> {
+        if let Step::Entry(entry) = &step {
+            self.group_bytes += entry_bytes(entry);
+        }
+        self.group.push(step);
+        if self.group.len() >= GROUP_STEPS || self.group_bytes >= GROUP_BYTES {
             self.flush()?;
         }
         Ok(())
     }
 
+    /// Locates the chunks of the group and hands it over batch by batch.
     fn flush(&mut self) -> Result<()> {
-        self.load = Load::default();
-        self.queue.push(std::mem::take(&mut self.batch))
+        let chunks: Vec<_> = self.group.iter().filter_map(Step::chunk).collect();
+        let mut located = locate_all(self.source.blocks, &chunks)?.into_iter();
+        let (mut begins, mut steps) = (self.last.clone(), Vec::new());
+        let mut load = Load::default();
+        self.group_bytes = 0;
+        for step in self.group.drain(..) {
+            let step = match step {
+                Step::Data((id, _)) => {
+                    let location = located.next().unwrap_or_else(|| Err(unanswered()));
+                    let location = location.map_err(|e| damaged(&self.last, e))?;
+                    load.add_chunk(&location);
+                    Step::Data((id, location))
+                }
+                Step::Entry(entry) => {
+                    load.add(entry_bytes(&entry));
+                    self.last = entry.path.clone();
+                    Step::Entry(entry)
+                }
+                Step::Zeros(len) => Step::Zeros(len),
+                Step::Hole(len) => Step::Hole(len),
+                Step::End => Step::End,
+            };
+            load.add(0);
+            steps.push(step);
+            if load.is_full() {
+                load = Load::default();
+                self.queue.push((begins, std::mem::take(&mut steps)))?;
+                begins = self.last.clone();
+            }
+        }
+        if steps.is_empty() {
+            return Ok(());
+        }
+        self.queue.push((begins, steps))
     }
+}
+
+/// About how much memory an entry takes.
+fn entry_bytes(entry: &Entry) -> usize {
+    let xattrs = entry
+        .meta
+        .xattrs
+        .iter()
+        .map(|x| x.name.len() + x.value.len());
+    let extents = entry
+        .extents
+        .as_ref()
+        .map_or(0, |e| e.len() * size_of::<Extent>());
+    512 + entry.path.as_bytes().len() + extents + xattrs.sum::<usize>()
+}
+
+fn unanswered() -> Error {
+    Error::corrupt("a chunk was asked for and not answered")
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Restores from a store in memory into real directories.
 
+mod archive;
 mod damage;
 
 use std::fs;
