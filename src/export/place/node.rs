@@ -62,7 +62,9 @@ impl Place {
 
     /// Gives the file at `existing_path` the further name `path`; both beneath this place, links in between not followed.
     fn hard_link(&self, path: &EntryPath, to: &EntryPath, existing: Existing) -> Result<()> {
-        let (to_dir, to_name) = self.parent_of(to)?;
+        let (to_dir, to_name) = self
+            .parent_of(to)
+            .map_err(|e| e.within(format!("link '{path}' to '{to}'")))?;
         let (dir, name) = self.parent_of(path)?;
         let link = |name: &[u8]| fs::linkat(&to_dir.fd, to_name, &dir.fd, name, AtFlags::empty());
         let failed = |e| {

@@ -1,5 +1,8 @@
 //! Placement judged by what the kernel and the system's own tools show.
 
+mod compare;
+mod metadata;
+
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
