@@ -12,6 +12,7 @@ use super::pool::Pool;
 use crate::budget::Budget;
 use crate::error::Result;
 use crate::format::content::Item;
+use crate::repository::address::BlockAddress;
 use crate::repository::block_cache::{Blocks, ChunkBytes};
 use crate::repository::content::{self, Content};
 
@@ -131,68 +132,81 @@ pub(super) fn read(
     Ok(FileBytes::Owned(out))
 }
 
-/// Reads ahead for sequential readers, within one budget.
-pub(super) struct ReadAhead {
+/// Reads ahead, within one budget.
+pub(super) struct ReadAhead(Arc<Ahead>);
+
+/// What jobs that read ahead use.
+pub(super) struct Ahead {
     blocks: Arc<dyn Blocks>,
-    pool: Arc<Pool>,
+    pool: Pool,
     budget: Budget,
 }
 
 impl ReadAhead {
     pub(super) fn new(blocks: Arc<dyn Blocks>, threads: usize) -> Result<Self> {
-        Ok(Self {
+        Ok(Self(Arc::new(Ahead {
             blocks,
-            pool: Arc::new(Pool::new("read-ahead", threads)?),
+            pool: Pool::new("read-ahead", threads)?,
             budget: Budget::new(AHEAD_BUDGET_BYTES),
-        })
+        })))
     }
 
     /// Notes that `len` bytes at `offset` are being read, and fetches what comes next if that is a sequence.
     pub(super) fn note(&self, file: &Arc<FileState>, offset: u64, len: usize) {
-        let Some((from, to)) = file.note(offset, len as u64) else {
-            return;
-        };
-        // Finding the blocks may itself read content lists, so that is done on a thread as well.
-        let (blocks, pool, budget) = (self.blocks.clone(), self.pool.clone(), self.budget.clone());
-        let file = file.clone();
-        self.pool.submit(move || {
-            // Errors here come again, and are reported, when the bytes are really wanted.
-            let _ = fetch(&blocks, &pool, &budget, &file, from..to);
+        if let Some((from, to)) = file.note(offset, len as u64) {
+            let file = Arc::clone(file);
+            self.submit(move |ahead| ahead.fetch_range(&file, from..to));
+        }
+    }
+
+    /// Does `job` on a thread: finding blocks may itself read trees and content lists. Errors come again, and are reported, when
+    /// the bytes are really wanted.
+    pub(super) fn submit(&self, job: impl FnOnce(&Arc<Ahead>) -> Result<()> + Send + 'static) {
+        let ahead = Arc::clone(&self.0);
+        self.0.pool.submit(move || {
+            let _ = job(&ahead);
         });
     }
 }
 
-/// Asks for the blocks that hold a range of a file and are not in memory, in order, until the budget is used up.
-fn fetch(
-    blocks: &Arc<dyn Blocks>,
-    pool: &Pool,
-    budget: &Budget,
-    file: &FileState,
-    range: Range<u64>,
-) -> Result<()> {
-    let mut last = None;
-    for extent in file.content.extents(blocks, range.start) {
-        let extent = extent?;
-        if extent.start >= range.end {
-            break;
+impl Ahead {
+    pub(super) fn blocks(&self) -> &dyn Blocks {
+        &*self.blocks
+    }
+
+    /// Has a block fetched that is not in memory; false if the budget is used up.
+    pub(super) fn fetch(self: &Arc<Self>, block: &BlockAddress) -> bool {
+        if self.blocks.cache().is_known(block) {
+            return true;
         }
-        let Item::Data { id, .. } = extent.item else {
-            continue;
+        let Some(reservation) = self.budget.try_reserve(block.raw_bytes as usize) else {
+            return false;
         };
-        let block = blocks.locate(&id)?.block;
-        if last.replace(block) == Some(block) || blocks.cache().is_known(&block) {
-            continue;
-        }
-        let Some(reservation) = budget.try_reserve(block.raw_bytes as usize) else {
-            break;
-        };
-        let blocks = blocks.clone();
-        pool.submit(move || {
-            let _ = blocks.cache().get(&blocks, &block);
+        let (ahead, block) = (Arc::clone(self), *block);
+        self.pool.submit(move || {
+            let _ = ahead.blocks.cache().get(&ahead.blocks, &block);
             drop(reservation);
         });
+        true
     }
-    Ok(())
+
+    /// Has the blocks fetched that hold a range of a file, in order, until the budget is used up.
+    fn fetch_range(self: &Arc<Self>, file: &FileState, range: Range<u64>) -> Result<()> {
+        let mut last = None;
+        for extent in file.content.extents(self.blocks(), range.start) {
+            let extent = extent?;
+            if extent.start >= range.end {
+                break;
+            }
+            if let Item::Data { id, .. } = extent.item {
+                let block = self.blocks.locate(&id)?.block;
+                if last.replace(block) != Some(block) && !self.fetch(&block) {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

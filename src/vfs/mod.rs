@@ -9,6 +9,7 @@ mod attr;
 mod file;
 mod numbers;
 pub mod pool;
+mod reading;
 mod snapshot_view;
 mod snapshots;
 mod store;
@@ -28,6 +29,7 @@ use crate::repository::block_cache::{Blocks, CachedOnly};
 use crate::repository::single_flight::SingleFlight;
 use file::{FileState, ReadAhead};
 use numbers::LinkTable;
+use reading::Walk;
 use snapshot_view::{Entry, SnapshotView};
 use snapshots::Snapshots;
 use virtual_tree::Target;
@@ -78,6 +80,7 @@ pub struct Vfs {
     links: LinkTable,
     files: SingleFlight<u64, FileState>,
     read_ahead: ReadAhead,
+    walk: Walk,
     owner: Option<Owner>,
 }
 
@@ -125,6 +128,7 @@ impl Vfs {
             links: LinkTable::default(),
             files: SingleFlight::new(FILES_BYTES, FileState::memory_bytes),
             read_ahead,
+            walk: Walk::default(),
             owner,
         })
     }
@@ -158,10 +162,10 @@ impl Vfs {
             }
             Inode::Virtual => {
                 let snapshots = self.current(wait)?;
-                let target = snapshots.with_tree(|tree| {
-                    let (entries, _) = tree.entries(parent).ok_or_else(not_a_directory)?;
-                    Ok(entries.get(name).cloned())
-                })?;
+                if !snapshots.with_tree(|tree| tree.entries(parent).is_some()) {
+                    return Err(not_a_directory());
+                }
+                let target = snapshots.lookup(parent, name);
                 target.map(|target| self.target_attr(&target)).transpose()
             }
         }
@@ -226,35 +230,6 @@ impl Vfs {
         }
     }
 
-    /// Up to `len` bytes of a file at `offset`; fewer only at its end.
-    pub fn read(&self, inode: u64, offset: u64, len: usize, wait: Wait) -> Result<FileBytes> {
-        let blocks = self.view(wait);
-        let file = self.file(&*blocks, inode)?;
-        if wait == Wait::No {
-            // What comes next is fetched while this answer waits for its own bytes or is on its way.
-            self.read_ahead.note(&file, offset, len);
-        }
-        file::read(&*blocks, &file, offset, len)
-    }
-
-    /// The first byte of data at or after `offset`; `None` if there is none.
-    pub fn next_data(&self, inode: u64, offset: u64, wait: Wait) -> Result<Option<u64>> {
-        let blocks = self.view(wait);
-        self.file(&*blocks, inode)?
-            .content()
-            .next_data(&*blocks, offset)
-    }
-
-    /// The first byte of a hole at or after `offset`, the end of the file being one; `None` beyond the end.
-    pub fn next_hole(&self, inode: u64, offset: u64, wait: Wait) -> Result<Option<u64>> {
-        let blocks = self.view(wait);
-        let file = self.file(&*blocks, inode)?;
-        if offset >= file.content().len() {
-            return Ok(None);
-        }
-        file.content().next_hole(&*blocks, offset).map(Some)
-    }
-
     /// Sums over everything shown.
     pub fn totals(&self) -> Totals {
         match &self.shown {
@@ -279,17 +254,22 @@ impl Vfs {
 
     fn resolve(&self, blocks: &dyn Blocks, inode: u64) -> Result<Inode> {
         let (slot, number) = numbers::parts(inode);
-        let view = match &self.shown {
-            Shown::One(view) if slot == 0 => Some(view.clone()),
-            Shown::One(_) => None,
-            Shown::All(_) if slot == 0 => return Ok(Inode::Virtual),
-            Shown::All(snapshots) => snapshots.view(slot),
+        let Some(view) = self.view_of(slot)? else {
+            return Ok(Inode::Virtual);
         };
-        let (Some(view), Some(number)) = (view, number) else {
-            return Err(gone());
-        };
+        let number = number.ok_or_else(gone)?;
         let entry = view.entry(blocks, number)?.ok_or_else(gone)?;
         Ok(Inode::Entry { slot, entry })
+    }
+
+    /// The snapshot in a slot; `None` if that is the slot of the virtual directories.
+    fn view_of(&self, slot: u64) -> Result<Option<SnapshotView>> {
+        match &self.shown {
+            Shown::One(view) if slot == 0 => Ok(Some(view.clone())),
+            Shown::One(_) => Err(gone()),
+            Shown::All(_) if slot == 0 => Ok(None),
+            Shown::All(snapshots) => snapshots.view(slot).map(Some).ok_or_else(gone),
+        }
     }
 
     fn attr_of(&self, slot: u64, entry: &Entry) -> Attr {
@@ -321,19 +301,6 @@ impl Vfs {
             Inode::Entry { slot, entry } => Ok(self.attr_of(slot, &entry)),
             Inode::Virtual => self.virtual_attr(inode),
         }
-    }
-
-    fn file(&self, blocks: &dyn Blocks, inode: u64) -> Result<Arc<FileState>> {
-        if let Some(file) = self.files.peek(&inode) {
-            return Ok(file);
-        }
-        let Inode::Entry { entry, .. } = self.resolve(blocks, inode)? else {
-            return Err(Error::invalid("not a file"));
-        };
-        let Body::File { content, .. } = &entry.node.body else {
-            return Err(Error::invalid("not a file"));
-        };
-        self.files.get(&inode, || Ok(FileState::new(content)))
     }
 
     fn snapshots(&self) -> Result<&Snapshots> {

@@ -94,6 +94,11 @@ impl Snapshots {
         state.listed = ids;
     }
 
+    /// The entry called `name` in a virtual directory.
+    pub(super) fn lookup(&self, inode: u64, name: &[u8]) -> Option<Target> {
+        self.state().tree.lookup(inode, name)
+    }
+
     /// Calls `look` with the virtual tree.
     pub(super) fn with_tree<T>(&self, look: impl FnOnce(&VirtualTree) -> T) -> T {
         look(&self.state().tree)

@@ -283,6 +283,20 @@ fn all_snapshots_by_id_name_and_tag() {
     assert_eq!(target("by-name/web/latest"), format!("{time}-2").as_bytes());
     let tagged = target("by-tag/env=a%2fb/web-1970-01-01T00-00-00Z");
     assert_eq!(tagged, b"../../by-id/0101010101010101");
+    // Any beginning of an id leads to it, if it is the only one.
+    assert_eq!(target("by-id/0101"), b"0101010101010101");
+    assert_eq!(
+        target(&format!("by-id/{}", "02".repeat(32))),
+        b"0202020202020202"
+    );
+    let by_id = path(&vfs, "by-id").inode;
+    for unknown in ["01", "03030303", "0101x", "by-id"] {
+        assert_eq!(
+            vfs.lookup(by_id, unknown.as_bytes(), Wait::Yes).unwrap(),
+            None,
+            "{unknown}"
+        );
+    }
     // The same entry has its own number behind every door, and the root's parent is where it was entered.
     let by_id = path(&vfs, "by-id/0101010101010101/dir/one");
     let by_name = path(&vfs, &format!("by-name/web/{time}/dir/one"));
@@ -340,6 +354,23 @@ fn new_snapshots_appear_and_old_numbers_stay() {
             .is_none()
     );
     assert_eq!(vfs.attr(before.inode, Wait::Yes).unwrap(), before);
+}
+
+#[test]
+fn whoever_reads_a_tree_in_order_finds_blocks_read_ahead() {
+    let store = store();
+    let files = (0_u16..400).map(|i| file(&store.blocks, &format!("{i:04}"), &i.to_le_bytes()));
+    let tree = store.blocks.put_directory(files.collect(), 500);
+    let vfs = Vfs::one(store, node("", Body::Directory(tree)), None).unwrap();
+    let mut from_memory = 0;
+    for (name, attr) in names(&vfs, 1).into_iter().skip(2) {
+        from_memory += usize::from(vfs.read(attr.inode, 0, 10, Wait::No).is_ok());
+        let bytes = vfs.read(attr.inode, 0, 10, Wait::Yes).unwrap();
+        assert_eq!(*bytes, name.parse::<u16>().unwrap().to_le_bytes());
+        std::thread::sleep(std::time::Duration::from_micros(200));
+    }
+    // Here every file has a block of its own, and three are fetched for every sixteen read.
+    assert!(from_memory > 30, "{from_memory} of 400");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! latest -> by-id/ID                      the newest of all
-//! by-id/ID/                               a snapshot (the first 16 digits of its id)
+//! by-id/ID/                               a snapshot (the first 16 digits of its id; others work, but are not listed)
 //! by-name/NAME/TIME/                      the same, by name and time (2026-11-21T09-05-00Z; -2, -3 ... if equal)
 //! by-name/NAME/latest -> TIME
 //! by-tag/KEY=VALUE/NAME-TIME -> ../../by-id/ID
@@ -18,6 +18,7 @@ use super::numbers;
 use super::store::Listed;
 use crate::entry::Time;
 use crate::id::SnapshotId;
+use crate::repository::MIN_ID_DIGITS;
 
 /// Which of its two directories a snapshot's root is. They are different inodes, since a directory has one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -132,6 +133,36 @@ impl VirtualTree {
         }
     }
 
+    /// The entry called `name` in a virtual directory. Beside the names that are listed, `by-id` knows every other beginning of an
+    /// id (of at least three digits, and of one snapshot only) as a link.
+    pub(super) fn lookup(&mut self, inode: u64, name: &[u8]) -> Option<Target> {
+        let Inner::Directory { entries, .. } = self.inner.get(&inode)? else {
+            return None;
+        };
+        if let Some(target) = entries.get(name) {
+            return Some(target.clone());
+        }
+        let is_digits = name.iter().all(u8::is_ascii_hexdigit);
+        if self.numbers.get(&b"by-id"[..]) != Some(&inode)
+            || name.len() < MIN_ID_DIGITS
+            || !is_digits
+        {
+            return None;
+        }
+        let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+        let mut found = entries.iter().filter(|(_, target)| match target {
+            Target::Snapshot(id, _) => id.to_hex().starts_with(&name),
+            Target::Inner { .. } => false,
+        });
+        let (Some((listed, _)), None) = (found.next(), found.next()) else {
+            return None;
+        };
+        let target = String::from_utf8_lossy(listed).into_owned();
+        let inode = self.new_link(&["by-id"], &name, &target);
+        let file_type = SYMLINK;
+        Some(Target::Inner { inode, file_type })
+    }
+
     /// The virtual directory that holds a target.
     pub(super) fn holder_of(&self, target: &Target) -> Option<u64> {
         let holds = |inner: &Inner| match inner {
@@ -177,13 +208,19 @@ impl VirtualTree {
     }
 
     fn link(&mut self, directory: &[&str], name: &str, target: &str) {
+        let inode = self.new_link(directory, name, target);
+        let file_type = SYMLINK;
+        self.put(directory, name, Target::Inner { inode, file_type });
+    }
+
+    /// A link that is in no directory yet.
+    fn new_link(&mut self, directory: &[&str], name: &str, target: &str) -> u64 {
         let mut path = directory.join("/").into_bytes();
         path.extend_from_slice(format!("/{name}\0{target}").as_bytes());
         let inode = self.number(path);
-        self.inner
-            .insert(inode, Inner::Link(target.as_bytes().to_vec()));
-        let file_type = SYMLINK;
-        self.put(directory, name, Target::Inner { inode, file_type });
+        let link = Inner::Link(target.as_bytes().to_vec());
+        self.inner.insert(inode, link);
+        inode
     }
 
     fn number(&mut self, path: Vec<u8>) -> u64 {

@@ -217,3 +217,27 @@ fn all_snapshots_and_new_ones_as_they_come() {
     fixture.shell("find mnt -name file | xargs cat > /dev/null");
     assert!(mounted.path("by-name/web").metadata().unwrap().nlink() == 4);
 }
+
+#[test]
+fn a_path_longer_than_any_program_can_name() {
+    let fixture = Fixture::new();
+    let script = r#"
+import os, sys
+os.chdir(sys.argv[1])
+for level in range(60):
+    name = f"{level:02}" + "x" * 200
+    if sys.argv[2] == "make":
+        os.mkdir(name)
+    os.chdir(name)
+if sys.argv[2] == "make":
+    open("deepest", "w").write("text")
+assert os.listdir() == ["deepest"], os.listdir()
+assert open("deepest").read() == "text"
+"#;
+    std::fs::write(fixture.path("deep.py"), script).unwrap();
+    fixture.shell("python3 deep.py source make");
+    fixture.ingest("deep", Cutting::File);
+    let _mounted = fixture.mount_newest();
+    fixture.shell("python3 deep.py mnt look");
+    fixture.shell("rm -rf source");
+}
