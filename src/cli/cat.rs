@@ -1,21 +1,18 @@
 //! `repo cat`: the content of files.
 
 use std::ffi::OsString;
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
 
 use super::context::Context;
 use super::exit::{Done, Failure};
-use super::ls::stop;
 use super::output::Output;
 use super::place::{self, Found};
 use super::text;
 use crate::error::Error;
-use crate::format::content::Item;
 use crate::format::tree::Body;
-use crate::repository::content::{self, Content};
-use crate::repository::{Blocks, Repository};
-
-/// How many zeros are written at once for a hole.
-static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+use crate::progress::Monitor;
+use crate::restore::Streaming;
 
 /// Print the content of files
 ///
@@ -46,19 +43,49 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
             Ok(found)
         })
         .collect::<Done<_>>()?;
+    let monitor: &dyn Monitor = context.monitor().as_ref();
+    let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let streaming = Streaming {
+        blocks: &repository,
+        threads,
+        monitor,
+    };
     let mut out = Output::new();
     for found in &found {
-        if let Body::File { content, .. } = &found.node.body {
-            print(context, &repository, content, &mut out).map_err(|failure| match failure {
-                Failure::Failed(error, hint) => {
-                    let place = format!("{}:{}", found.info.id.short(), found.path);
-                    Failure::Failed(error.within(place), hint)
-                }
-                other => other,
-            })?;
+        let mut printer = Printer {
+            out: &mut out,
+            failure: None,
+        };
+        let printed = streaming.content(&found.node, &mut printer);
+        if let Some(failure) = printer.failure {
+            return Err(failure);
         }
+        printed
+            .map_err(|error| error.within(format!("{}:{}", found.info.id.short(), found.path)))?;
     }
     out.finish()
+}
+
+/// Takes what the library writes; what goes wrong at our end stays what it is.
+struct Printer<'a> {
+    out: &'a mut Output,
+    failure: Option<Failure>,
+}
+
+impl Write for Printer<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.out.raw(bytes) {
+            Ok(()) => Ok(bytes.len()),
+            Err(failure) => {
+                self.failure = Some(failure);
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Only files have a content.
@@ -81,28 +108,4 @@ fn check(found: &Found) -> Done {
         ),
     };
     Err(Failure::from(Error::invalid(format!("'{place}' {what}"))).hint(advice))
-}
-
-fn print(context: &Context, repository: &Repository, items: &[Item], out: &mut Output) -> Done {
-    for extent in Content::new(items).extents(repository, 0) {
-        stop(context)?;
-        match extent?.item {
-            Item::Data { id, len } => {
-                let bytes = content::chunk(repository, &id, len)?;
-                repository.verify_chunk(&id, &bytes)?;
-                out.raw(&bytes)?;
-            }
-            Item::Hole(mut len) | Item::Zeros(mut len) => {
-                while len > 0 {
-                    let piece = usize::try_from(len).map_or(ZEROS.len(), |n| n.min(ZEROS.len()));
-                    out.raw(&ZEROS[..piece])?;
-                    len -= piece as u64;
-                }
-            }
-            Item::List { .. } => {
-                return Err(Error::corrupt("an extent that is a list").into());
-            }
-        }
-    }
-    Ok(())
 }

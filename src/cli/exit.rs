@@ -156,19 +156,13 @@ fn row(class: Class) -> (u8, &'static str, Option<&'static str>) {
         Class::Full => (
             FAILURE,
             "full",
-            Some(
-                "make room and run the same command again: what was finished is kept and not done twice",
-            ),
+            Some("make room there, and run the same command again"),
         ),
         Class::Invalid => (FAILURE, "invalid", None),
         Class::Denied => (FAILURE, "denied", None),
         Class::Refused => (REFUSED, "refused", None),
         Class::NoData => (NO_DATA, "no-data", None),
-        Class::Interrupted => (
-            FAILURE,
-            "interrupted",
-            Some("run the same command again to go on: what was finished is kept"),
-        ),
+        Class::Interrupted => (FAILURE, "interrupted", None),
         Class::Io => (FAILURE, "io", None),
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use super::context::Context;
 use super::entry_view::{EntryView, long, marked};
-use super::exit::{Done, Failure};
+use super::exit::Done;
 use super::output::Output;
 use super::place;
 use crate::entry::EntryPath;
@@ -95,7 +95,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
 /// Ends a listing that the user interrupted.
 pub(super) fn stop(context: &Context) -> Done {
     if context.monitor().interrupted() {
-        return Err(Failure::from(Error::new(Class::Interrupted, "interrupted")).hint(""));
+        return Err(Error::new(Class::Interrupted, "interrupted").into());
     }
     Ok(())
 }

@@ -227,7 +227,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 }
 
 /// True if the topmost mount on `path` is one of ours.
-fn is_ours(path: &Path) -> Result<bool> {
+pub(super) fn is_ours(path: &Path) -> Result<bool> {
     let table = std::fs::read("/proc/self/mountinfo").at("read the table of mounts")?;
     let mut ours = false;
     for line in table.split(|byte| *byte == b'\n') {

@@ -157,6 +157,10 @@ fn check_mountpoint(path: &Path, keep_visible: &[PathBuf]) -> Result<PathBuf> {
         return Err(Error::invalid(format!("{shown} is not a directory")));
     }
     let path = path.canonicalize().at_path("open", path)?;
+    if kernel::is_ours(&path)? {
+        let what = format!("snapshots are mounted on {shown} already: unmount them first");
+        return Err(Error::new(Class::Busy, what));
+    }
     for kept in keep_visible {
         let Ok(kept) = kept.canonicalize() else {
             continue;

@@ -145,3 +145,22 @@ fn unchanged_files_are_not_read_and_a_lost_catalog_is_told() {
     );
     assert_eq!(fixture.run(&["snapshots"]).err, "");
 }
+
+#[test]
+fn an_interrupt_ends_what_waits_for_a_silent_stream() {
+    let fixture = Fixture::new();
+    fixture.shell("mkfifo silent");
+    for what in ["< silent", "silent", "-- sleep 600"] {
+        let ran = fixture.shell_run(&format!(
+            "exec 8<> silent; $REPO ingest --name never {what} & pid=$!
+             sleep 2; kill -TERM $pid; wait $pid",
+        ));
+        assert_eq!(ran.code, 1, "{what}: {ran:?}");
+        assert!(
+            ran.err.contains("interrupted") && ran.err.contains("hint: run the same"),
+            "{ran:?}"
+        );
+    }
+    fixture.shell("! pgrep -f '^sleep 600$'");
+    assert_eq!(fixture.snapshots(), 0);
+}

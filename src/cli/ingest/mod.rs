@@ -14,8 +14,9 @@ use std::time::Instant;
 use self::input::Input;
 use self::request::What;
 use super::context::Context;
-use super::exit::{Done, Failure};
+use super::exit::{Done, Failure, Hint};
 use super::tag::{self, Tag};
+use crate::error::Class;
 use crate::ingest::Ingest;
 
 /// Take a snapshot of directories, files, a disk, an archive, or whatever a pipe or a command brings
@@ -147,6 +148,9 @@ pub(super) enum KindArg {
     Stream,
 }
 
+/// What an ingest that broke off leaves behind.
+const GO_ON: &str = "run the same command again to go on: what was stored is found again";
+
 /// Takes the snapshot.
 pub(super) fn run(args: &Args, context: &Context) -> Done {
     let began = Instant::now();
@@ -181,14 +185,25 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
     let ingest = Ingest::begin(&repository, request, &context.library_monitor())?;
     let summary = match input {
         Input::Paths(paths) => directory::run(paths, &args.reading, ingest),
-        Input::File(_, file) | Input::Pipe(_, file) => stream::run(file, args, file_name, ingest),
+        Input::File(_, file) => stream::run(file, args, file_name, ingest),
+        Input::Pipe(_, file) => {
+            stream::run(stream::patient(file, context), args, file_name, ingest)
+        }
         Input::Disk(path) => disk::run(&path, ingest),
         Input::Qcow2(path) => disk::run_qcow2(&path, &args.reading, context, ingest),
-        Input::Stdin => stream::run(stream::stdin()?, args, file_name, ingest),
-        Input::Command(command) => stream::run_command(&command, args, file_name, ingest),
+        Input::Stdin => stream::run(
+            stream::patient(stream::stdin()?, context),
+            args,
+            file_name,
+            ingest,
+        ),
+        Input::Command(command) => stream::run_command(&command, args, context, file_name, ingest),
     };
     drop(drawing);
-    summary::show(context, summary?, began.elapsed())
+    let summary = summary
+        .hint_for(Class::Interrupted, || GO_ON.to_owned())
+        .hint_for(Class::Full, || format!("make room there; {GO_ON}"))?;
+    summary::show(context, summary, began.elapsed())
 }
 
 impl Args {

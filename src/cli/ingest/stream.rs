@@ -2,14 +2,22 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use super::{Args, KindArg};
-use crate::cli::exit::{Done, Failure, Hint};
-use crate::error::{At, Class};
+use crate::cli::context::Context;
+use crate::cli::exit::{Done, Hint};
+use crate::error::{At, Class, Error};
 use crate::format::snapshot::StreamKind;
 use crate::ingest::{Ingest, IngestSummary, StreamRequest, ingest_stream};
+use crate::progress::Monitor;
 use crate::source::command::Producer;
 
 /// Standard input, unbuffered: whole blocks go straight to where they are looked at.
@@ -37,6 +45,9 @@ pub(super) fn run(
         .hint_for(Class::NoData, || {
             "whatever was to fill the pipe printed nothing: no snapshot was made".to_owned()
         })
+        .hint_for(Class::Unsupported, || {
+            "'--kind tar' takes it as a plain archive, '--kind stream' as plain bytes".to_owned()
+        })
         .hint_for(Class::Corrupt, || {
             "no snapshot was made; what is damaged or cut short can be kept as it is with '--kind stream'"
                 .to_owned()
@@ -47,6 +58,7 @@ pub(super) fn run(
 pub(super) fn run_command(
     command: &[OsString],
     args: &Args,
+    context: &Context,
     file_name: Vec<u8>,
     ingest: Ingest,
 ) -> Done<IngestSummary> {
@@ -54,13 +66,66 @@ pub(super) fn run_command(
         // Nobody can be told that standard error is gone.
         let _ = std::io::stderr().lock().write_all(bytes);
     })
-    .map_err(|error| match error.class() {
-        Class::NotFound => Failure::from(error).hint("is it installed, and in PATH?"),
-        _ => error.into(),
-    })?;
-    let summary = run(output, args, file_name, ingest);
-    drop(producer);
+    .hint_for(Class::NotFound, || "is it installed, and in PATH?".into())?;
+    // A command that says nothing is ended by an interrupt all the same: dropping it does that.
+    let over = AtomicBool::new(false);
+    let monitor = context.monitor();
+    let summary = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let producer = producer;
+            while !over.load(Ordering::Relaxed) && !monitor.interrupted() {
+                std::thread::sleep(POLL);
+            }
+            drop(producer);
+        });
+        let summary = run(output, args, file_name, ingest);
+        over.store(true, Ordering::Relaxed);
+        summary
+    });
+    if summary.is_err() && monitor.interrupted() {
+        return Err(interrupted().into());
+    }
     summary
+}
+
+/// How often whoever waits looks whether it shall stop.
+const POLL: Duration = Duration::from_millis(50);
+
+/// A reader of a pipe that ends when the user interrupts, although the pipe is silent.
+pub(super) fn patient(file: File, context: &Context) -> impl Read + Send + 'static {
+    Patient {
+        file,
+        monitor: context.library_monitor(),
+    }
+}
+
+struct Patient {
+    file: File,
+    monitor: Arc<dyn Monitor>,
+}
+
+impl Read for Patient {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let wait = Timespec {
+            tv_sec: 0,
+            tv_nsec: 100_000_000,
+        };
+        loop {
+            if self.monitor.interrupted() {
+                return Err(interrupted().into());
+            }
+            let mut fds = [PollFd::new(&self.file, PollFlags::IN)];
+            match poll(&mut fds, Some(&wait)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                // What cannot be waited for is read as it is.
+                _ => return self.file.read(out),
+            }
+        }
+    }
+}
+
+fn interrupted() -> Error {
+    Error::new(Class::Interrupted, "interrupted")
 }
 
 /// What the library is told; `None` finds out.
