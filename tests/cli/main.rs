@@ -2,6 +2,12 @@
 //!
 //! Only what belongs to the command line is tested here; what commands do is tested in the library.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "this whole program is a test"
+)]
+
 mod export;
 mod fixture;
 mod help;

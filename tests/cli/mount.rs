@@ -72,7 +72,7 @@ fn the_process_that_stays_shows_no_secret() {
         let bytes = std::fs::read(format!("/proc/{pid}/{file}")).unwrap();
         let text = String::from_utf8_lossy(&bytes).into_owned();
         assert!(
-            !text.contains(secret) && text.contains("/"),
+            !text.contains(secret) && text.contains('/'),
             "{file}: {text}"
         );
     }
