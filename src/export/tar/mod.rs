@@ -8,6 +8,8 @@
 
 mod header;
 mod pax;
+#[cfg(test)]
+mod round_trip;
 mod sparse;
 #[cfg(test)]
 mod tests;

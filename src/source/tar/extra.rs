@@ -124,7 +124,7 @@ impl Extra {
 
     fn set_prefixed(&mut self, key: &[u8], value: &[u8]) {
         if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-            self.set_xattr(name.to_vec(), Spelling::Schily, value.to_vec());
+            self.set_xattr(schily_name(name), Spelling::Schily, value.to_vec());
         } else if let Some(name) = key.strip_prefix(b"LIBARCHIVE.xattr.") {
             match base64::decode(value) {
                 Some(value) => {
@@ -251,4 +251,19 @@ impl PaxSparse {
         }
         Ok(())
     }
+}
+
+/// The name in a `SCHILY.xattr` key: GNU tar writes `=` and `%` as `%3D` and `%25`, since an equals sign would end the key.
+fn schily_name(mut key: &[u8]) -> Vec<u8> {
+    let mut name = Vec::with_capacity(key.len());
+    while let Some((first, rest)) = key.split_first() {
+        let (byte, rest) = match rest {
+            [b'3', b'D', rest @ ..] if *first == b'%' => (b'=', rest),
+            [b'2', b'5', rest @ ..] if *first == b'%' => (b'%', rest),
+            _ => (*first, rest),
+        };
+        name.push(byte);
+        key = rest;
+    }
+    name
 }
