@@ -1,6 +1,7 @@
 //! A repository in memory with snapshots in it, for the tests of whole-store work.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::backend::{Area, Backend, Key, Memory};
 use crate::catalog::CatalogPlace;
@@ -22,6 +23,8 @@ pub(crate) type Change = dyn Fn(&mut Vec<u8>);
 pub(crate) struct Store {
     pub(crate) backend: Arc<Memory>,
     key: KeyFile,
+    /// Seconds of the next snapshot: reports list snapshots by time, so no two may share one.
+    clock: AtomicI64,
 }
 
 impl Store {
@@ -39,7 +42,12 @@ impl Store {
             slot,
         };
         Repository::create(backend.as_ref(), &options, Unlock::KeyFile(&key)).unwrap();
-        Self { backend, key }
+        let clock = AtomicI64::new(1000);
+        Self {
+            backend,
+            key,
+            clock,
+        }
     }
 
     /// Opens it with a new catalog.
@@ -88,7 +96,7 @@ impl Store {
             name: name.into(),
             description: String::new(),
             tags: Vec::new(),
-            time: Time::new(1000, 0),
+            time: Time::new(self.clock.fetch_add(1, Ordering::Relaxed), 0),
             host: String::new(),
             user: String::new(),
             sources: Vec::new(),
