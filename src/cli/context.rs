@@ -129,7 +129,9 @@ impl Context {
     /// The secret that opens the repository, or will open a new one.
     pub(super) fn secret(&self, purpose: Purpose) -> Done<Secret> {
         let key_file = self.globals.key_file.as_deref();
-        if let Some(path) = key_file.filter(|path| secret::is_exposed(path)) {
+        let from_environment = std::env::var_os("REPO_KEY_FILE").map(PathBuf::from);
+        let used = key_file.or(from_environment.as_deref());
+        if let Some(path) = used.filter(|path| secret::is_exposed(path)) {
             let path = path.display();
             self.monitor.say(&format!(
                 "others can read the key file {path}: 'chmod 600 {path}'"

@@ -223,7 +223,7 @@ fn tell(failure: &Failure, json: bool) {
         let hint = hint
             .map(|hint| format!("\n  hint: {}", text::line(hint)))
             .unwrap_or_default();
-        format!("repo: {}{hint}", text::line(&message))
+        format!("repo: {}{hint}", text::message(&message))
     };
     // Nobody can be told that standard error is gone.
     let _ = writeln!(std::io::stderr().lock(), "{text}");

@@ -138,9 +138,9 @@ impl TermMonitor {
         let line = if self.manner.json {
             serde_json::to_string(&Message { level, message }).unwrap_or_default()
         } else if level == "warning" {
-            format!("repo: warning: {}", text::line(message))
+            format!("repo: warning: {}", text::message(message))
         } else {
-            format!("repo: {}", text::line(message))
+            format!("repo: {}", text::message(message))
         };
         self.stderr(&line);
     }

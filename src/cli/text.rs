@@ -38,6 +38,26 @@ pub(super) fn line(text: &str) -> String {
     out
 }
 
+/// A message for a person: as [`line`], without the numbers of operating system errors, whose words say the same.
+pub(super) fn message(text: &str) -> String {
+    const NUMBER: &str = " (os error ";
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(NUMBER) {
+        let (before, tail) = rest.split_at(at);
+        let digits = tail[NUMBER.len()..].trim_start_matches(|c: char| c.is_ascii_digit());
+        out.push_str(before);
+        rest = if let Some(after) = digits.strip_prefix(')') {
+            after
+        } else {
+            out.push_str(NUMBER);
+            &tail[NUMBER.len()..]
+        };
+    }
+    out.push_str(rest);
+    line(&out)
+}
+
 fn push(out: &mut String, character: char) {
     match character {
         '\n' => out.push_str("\\n"),
@@ -143,6 +163,10 @@ mod tests {
         assert_eq!(name(b"bad\xff"), "bad\\xff");
         assert_eq!(name("x\u{202e}gpj".as_bytes()), "x\\u{202e}gpj");
         assert_eq!(line("a\\b\x07"), "a\\b\\u{7}");
+        assert_eq!(
+            message("a: gone (os error 2); b (os error x)"),
+            "a: gone; b (os error x)"
+        );
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl Destination {
             .create_new(true)
             .mode(0o600)
             .open(&temporary)
-            .at_path("create", &temporary)?;
+            .at_path("create", path)?;
         Ok(Self::new(
             file,
             Kind::New {

@@ -136,14 +136,13 @@ fn serve(
     let mut told = Ok(());
     let store: Arc<dyn Store> = repository;
     let monitor = context.library_monitor();
-    mount::run(store, view, mountpoint, &options, &monitor, || told = ready(&answer))
-        .hint_for(Class::Busy, || {
-            let shown = mountpoint.display();
-            format!("'repo umount {shown}' ends what is there; or choose another directory")
-        })
-        .hint_for(Class::Denied, || {
-            "other users than root need fusermount3; --allow-other needs 'user_allow_other' in /etc/fuse.conf".into()
-        })?;
+    mount::run(store, view, mountpoint, &options, &monitor, || {
+        told = ready(&answer);
+    })
+    .hint_for(Class::Busy, || {
+        let shown = mountpoint.display();
+        format!("'repo umount {shown}' ends what is there; or choose another directory")
+    })?;
     told
 }
 
