@@ -266,7 +266,8 @@ fn paths_beyond_path_max_are_made_and_removed() {
         handle.write_at(0, b"deep").unwrap();
         let meta = entry("f", Kind::File, 0o640).meta;
         handle.finish(&meta).unwrap();
-        place.finish_dir(&deep, &meta).unwrap();
+        let closed = entry("d", Kind::Directory, 0o750).meta;
+        place.finish_dir(&deep, &closed).unwrap();
         assert_eq!(place.lookup(&at).unwrap().unwrap().mode, 0o640);
         place.remove(&path(&name)).unwrap();
         assert!(place.is_empty().unwrap());
