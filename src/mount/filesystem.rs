@@ -199,6 +199,10 @@ impl Filesystem for RepoFilesystem {
     }
 
     fn getxattr(&self, _: &Request, inode: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        if self.answers.vfs().has_no_xattrs() {
+            // The kernel does not ask again, for any inode.
+            return reply.error(Errno::ENOSYS);
+        }
         let (inode, name) = (inode.0, name.as_bytes().to_vec());
         let value = move |xattrs: &[Xattr]| {
             let found = xattrs.iter().find(|xattr| xattr.name == name);

@@ -14,6 +14,7 @@ mod snapshot_view;
 mod snapshots;
 mod store;
 mod virtual_tree;
+mod xattr_scan;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use reading::Walk;
 use snapshot_view::{Entry, SnapshotView};
 use snapshots::Snapshots;
 use virtual_tree::Target;
+use xattr_scan::XattrScan;
 
 /// What is known of files that are being read, in memory at most.
 const FILES_BYTES: usize = 8 << 20;
@@ -81,6 +83,7 @@ pub struct Vfs {
     files: SingleFlight<u64, FileState>,
     read_ahead: ReadAhead,
     walk: Walk,
+    xattrs: XattrScan,
     owner: Option<Owner>,
 }
 
@@ -109,8 +112,10 @@ enum Inode {
 impl Vfs {
     /// One snapshot, its root at the top.
     pub fn one(store: Arc<dyn Store>, root: Node, owner: Option<Owner>) -> Result<Self> {
-        let shown = Shown::One(SnapshotView::new(root)?);
-        Self::new(store, shown, owner)
+        let view = SnapshotView::new(root)?;
+        let vfs = Self::new(store, Shown::One(view.clone()), owner)?;
+        vfs.xattrs.begin(&view, &vfs.read_ahead);
+        Ok(vfs)
     }
 
     /// All snapshots, in directories by id, name and tag; new ones appear.
@@ -129,6 +134,7 @@ impl Vfs {
             files: SingleFlight::new(FILES_BYTES, FileState::memory_bytes),
             read_ahead,
             walk: Walk::default(),
+            xattrs: XattrScan::default(),
             owner,
         })
     }
@@ -136,6 +142,11 @@ impl Vfs {
     /// True if nothing ever changes: no virtual directories.
     pub fn is_fixed(&self) -> bool {
         matches!(self.shown, Shown::One(_))
+    }
+
+    /// True if it is certain that no entry has an extended attribute, and none ever will.
+    pub fn has_no_xattrs(&self) -> bool {
+        self.xattrs.found_none()
     }
 
     /// True if what stands behind this number never changes.

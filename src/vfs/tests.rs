@@ -59,6 +59,13 @@ fn file(blocks: &MemoryBlocks, name: &str, bytes: &[u8]) -> Node {
     node(name, body)
 }
 
+fn attribute() -> Xattr {
+    Xattr {
+        name: b"user.a".to_vec(),
+        value: b"b".to_vec(),
+    }
+}
+
 fn linked(blocks: &MemoryBlocks, name: &str, group: u64) -> Node {
     let mut node = file(blocks, name, b"linked");
     (node.link_group, node.links) = (group, 2);
@@ -233,7 +240,9 @@ fn files_links_and_holes_read_as_they_are() {
 #[test]
 fn without_waiting_it_answers_from_memory_or_not_at_all() {
     let store = store();
-    let root = sample(&store.blocks);
+    let mut root = sample(&store.blocks);
+    // With an attribute at the root nobody goes through the trees in the background.
+    root.meta.xattrs = vec![attribute()];
     let vfs = Vfs::one(store.clone(), root, None).unwrap();
     let busy = vfs.lookup(1, b"two", Wait::No).unwrap_err();
     assert_eq!(busy.class(), Class::Busy);
@@ -354,6 +363,31 @@ fn new_snapshots_appear_and_old_numbers_stay() {
             .is_none()
     );
     assert_eq!(vfs.attr(before.inode, Wait::Yes).unwrap(), before);
+}
+
+#[test]
+fn a_snapshot_without_attributes_is_recognised_and_one_with_a_single_one_too() {
+    let store = store();
+    let finished = |vfs: &Vfs| {
+        for _ in 0..100 {
+            if vfs.has_no_xattrs() {
+                return true;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        false
+    };
+    let plain = Vfs::one(store.clone(), sample(&store.blocks), None).unwrap();
+    assert!(finished(&plain));
+    let mut one = file(&store.blocks, "one", b"x");
+    one.meta.xattrs = vec![attribute()];
+    let inner = store.blocks.put_directory(vec![one], 8);
+    let outer = vec![node("dir", Body::Directory(inner))];
+    let root = node("", Body::Directory(store.blocks.put_directory(outer, 8)));
+    let vfs = Vfs::one(store, root, None).unwrap();
+    assert!(!finished(&vfs));
+    let inode = path(&vfs, "dir/one").inode;
+    assert_eq!(vfs.xattrs(inode, Wait::Yes, <[Xattr]>::len).unwrap(), 1);
 }
 
 #[test]
