@@ -20,7 +20,7 @@ const BLOCKS_AHEAD: usize = 8;
 /// What reading all of a pack showed.
 #[derive(Debug, Default)]
 pub struct PackAudit {
-    /// What the pack says is in it, if that can be read.
+    /// What the pack says is in it, if that can be read, and its blocks with it.
     pub directory: Option<Directory>,
     /// What is wrong with it as a whole: its bytes are not those that its name stands for, or its directory cannot be read.
     pub errors: Vec<Error>,
@@ -69,8 +69,8 @@ impl Repository {
             Err(e) => return Err(e),
         }
         if let Some(directory) = audit.directory.take() {
-            self.audit_blocks(kind, &key, &directory, &mut digest, &mut audit)?;
-            audit.directory = Some(directory);
+            let opened = self.audit_blocks(kind, &key, &directory, &mut digest, &mut audit)?;
+            audit.directory = opened.then_some(directory);
         }
         if let Err(e) = digest.finish(id) {
             audit.errors.push(e);
@@ -78,6 +78,7 @@ impl Repository {
         Ok(audit)
     }
 
+    /// Looks at every block; false if none can be, since the header says nothing that opens them.
     fn audit_blocks(
         &self,
         kind: ObjectKind,
@@ -85,12 +86,12 @@ impl Repository {
         directory: &Directory,
         digest: &mut Digest<'_>,
         audit: &mut PackAudit,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let opener = match opener(self.backend().as_ref(), self.keys(), kind, key) {
             Ok(opener) => opener,
             Err(e) if is_verdict(&e) => {
                 audit.errors.push(e);
-                return Ok(());
+                return Ok(false);
             }
             Err(e) => return Err(e),
         };
@@ -123,7 +124,7 @@ impl Repository {
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn audit_chunks(&self, entry: &BlockEntry, raw: &[u8]) -> Result<()> {
@@ -193,9 +194,13 @@ impl<'a> Digest<'a> {
         if self.hasher.finalize().as_bytes() == id.as_bytes() {
             return Ok(());
         }
-        Err(Error::corrupt(format!(
-            "{}: its bytes are not those that its name stands for",
-            self.key
-        )))
+        Err(misnamed(self.key))
     }
+}
+
+/// The verdict on an object whose bytes do not have the digest that is its name.
+pub(super) fn misnamed(key: &Key) -> Error {
+    Error::corrupt(format!(
+        "{key}: its bytes are not those that its name stands for"
+    ))
 }

@@ -27,6 +27,11 @@ pub trait Blocks: Send + Sync {
     /// Checks that `bytes` are the chunk `id` (keyed hash), class `Corrupt` if not. What leaves the repository for good is checked:
     /// restore, export and check do, a mount relies on the seal.
     fn verify_chunk(&self, id: &ChunkId, bytes: &[u8]) -> Result<()>;
+    /// Called with every chunk before it is used: a seal proves that a block belongs to an object, but not that it is the object
+    /// which the pack's name stands for. Class `Corrupt` if it is another one.
+    fn vouch(&self, _: &BlockAddress, _: &ChunkId, _: &[u8]) -> Result<()> {
+        Ok(())
+    }
     /// The caches of this store.
     fn cache(&self) -> &BlockCache;
     /// False for a view that answers from memory only: what is not there is an error of class `Busy`.
@@ -48,6 +53,9 @@ impl<T: Blocks + ?Sized> Blocks for Arc<T> {
     fn verify_chunk(&self, id: &ChunkId, bytes: &[u8]) -> Result<()> {
         (**self).verify_chunk(id, bytes)
     }
+    fn vouch(&self, block: &BlockAddress, id: &ChunkId, bytes: &[u8]) -> Result<()> {
+        (**self).vouch(block, id, bytes)
+    }
     fn cache(&self) -> &BlockCache {
         (**self).cache()
     }
@@ -68,6 +76,9 @@ impl Blocks for CachedOnly<'_> {
     }
     fn verify_chunk(&self, id: &ChunkId, bytes: &[u8]) -> Result<()> {
         self.0.verify_chunk(id, bytes)
+    }
+    fn vouch(&self, block: &BlockAddress, id: &ChunkId, bytes: &[u8]) -> Result<()> {
+        self.0.vouch(block, id, bytes)
     }
     fn cache(&self) -> &BlockCache {
         self.0.cache()
@@ -174,12 +185,13 @@ impl BlockCache {
         let block = self.get(source, &location.block)?;
         let start = location.offset as usize;
         let range = start..start.saturating_add(location.len as usize);
-        if block.get(range.clone()).is_none() {
+        let Some(bytes) = block.get(range.clone()) else {
             return Err(Error::corrupt(format!(
                 "chunk {id} lies beyond the end of block {} of pack {}",
                 location.block.number, location.block.pack
             )));
-        }
+        };
+        source.vouch(&location.block, id, bytes)?;
         Ok(ChunkBytes { block, range })
     }
 

@@ -46,6 +46,14 @@ const MAX_OPENERS: usize = 4096;
 /// Decoded blocks that are kept for readers.
 const CACHE_BYTES: usize = 96 << 20;
 
+/// What opens the blocks of a pack.
+struct PackOpener {
+    opener: ObjectOpener,
+    /// A chunk that it opened was the one that it must be, so it is the opener of that pack, and not of another object that
+    /// somebody put in its place.
+    vouched: AtomicBool,
+}
+
 /// An open repository.
 pub struct Repository {
     backend: Arc<dyn Backend>,
@@ -59,7 +67,7 @@ pub struct Repository {
     cache: BlockCache,
     /// Packs that the catalog did not know were looked for.
     searched: AtomicBool,
-    openers: Mutex<HashMap<PackId, Arc<ObjectOpener>>>,
+    openers: Mutex<HashMap<PackId, Arc<PackOpener>>>,
     decompressors: Mutex<Vec<Decompressor>>,
 }
 
@@ -125,17 +133,15 @@ impl Repository {
     }
 
     /// The opener of a block's pack; one read of the header per pack, then remembered.
-    fn opener(&self, block: &BlockAddress) -> Result<Arc<ObjectOpener>> {
+    fn opener(&self, block: &BlockAddress) -> Result<Arc<PackOpener>> {
         if let Some(opener) = lock(&self.openers).get(&block.pack) {
             return Ok(Arc::clone(opener));
         }
         let key = object::key_of(block.kind, &block.pack);
-        let opener = Arc::new(object::opener(
-            self.backend.as_ref(),
-            &self.keys,
-            block.kind,
-            &key,
-        )?);
+        let opener = Arc::new(PackOpener {
+            opener: object::opener(self.backend.as_ref(), &self.keys, block.kind, &key)?,
+            vouched: AtomicBool::new(false),
+        });
         let mut openers = lock(&self.openers);
         if openers.len() >= MAX_OPENERS {
             openers.clear();
@@ -188,7 +194,7 @@ impl Blocks for Repository {
             None => Decompressor::new()
                 .map_err(|e| Error::caused(Class::Io, "start a decompressor", e))?,
         };
-        object::unseal_block(&opener, block.number, &entry, &mut bytes, &key)?;
+        object::unseal_block(&opener.opener, block.number, &entry, &mut bytes, &key)?;
         let buffer = |len| self.cache.take_buffer(len);
         let raw = object::decode_block(&entry, bytes, &mut decompressor, buffer)
             .map_err(|e| e.within(format_args!("{key}: block {}", block.number)))?;
@@ -204,6 +210,15 @@ impl Blocks for Repository {
                 "chunk {id} holds other bytes than its name says"
             )))
         }
+    }
+    fn vouch(&self, block: &BlockAddress, id: &ChunkId, bytes: &[u8]) -> Result<()> {
+        let opener = self.opener(block)?;
+        if !opener.vouched.load(Ordering::Acquire) {
+            self.verify_chunk(id, bytes)
+                .map_err(|e| e.within(format!("pack {} is not what it was", block.pack)))?;
+            opener.vouched.store(true, Ordering::Release);
+        }
+        Ok(())
     }
     fn cache(&self) -> &BlockCache {
         &self.cache

@@ -3,7 +3,8 @@
 //! All four kinds share one container (see `format::pack`), so there is one builder and one reader. An object is built in
 //! memory, because its name is the hash of all its bytes; packs are closed at their target size, which bounds it.
 
-use crate::backend::{Area, Backend, Key};
+use super::audit::{misnamed, verify_name};
+use crate::backend::{Area, Backend, Key, Memory};
 use crate::codec::{Compressor, Decompressor};
 use crate::crypto::CryptoError;
 use crate::crypto::seal::{Frame, ObjectKeys, ObjectOpener, ObjectSealer, WriterKeys};
@@ -15,6 +16,9 @@ use crate::format::header::{
 use crate::format::pack::{BlockEntry, ChunkEntry, Directory, padme};
 use crate::format::{MAX_BLOCK_BYTES, MAX_DIRECTORY_BYTES, MAX_OBJECT_BYTES, MAX_PACK_CHUNKS};
 use crate::id::ObjectId;
+
+/// The longest index object or snapshot that is read at once: any snapshot is, with its directory and padding.
+const MAX_HELD_BYTES: u64 = 24 << 20;
 
 /// The area in which objects of a kind are stored.
 pub(crate) fn area_of(kind: ObjectKind) -> Area {
@@ -324,7 +328,10 @@ pub(super) fn decode_block(
     Ok(raw)
 }
 
-/// Calls `each` with every raw block of an object, in order, one in memory at a time.
+/// Calls `each` with every raw block of an index object or snapshot, in order, after its bytes were compared with its name:
+/// a sealed object in another's place opens as well, and says other things.
+///
+/// Objects of ordinary size are read once, as a whole; of longer ones one block is in memory at a time.
 pub(crate) fn read_blocks(
     backend: &dyn Backend,
     keys: &ObjectKeys,
@@ -333,6 +340,18 @@ pub(crate) fn read_blocks(
     each: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
     let key = key_of(kind, id);
+    let held = Memory::new();
+    let backend: &dyn Backend = if backend.size(&key)? <= MAX_HELD_BYTES {
+        let bytes = backend.read_all(&key, MAX_HELD_BYTES)?;
+        if ObjectId::of(&bytes) != *id {
+            return Err(misnamed(&key));
+        }
+        held.write_new(&key, &bytes)?;
+        &held
+    } else {
+        verify_name(backend, &key, id)?;
+        backend
+    };
     let (directory, _) = read_directory(backend, keys, kind, id)?;
     let opener = opener(backend, keys, kind, &key)?;
     let mut decompressor =

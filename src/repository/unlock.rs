@@ -360,6 +360,7 @@ fn open_slot(
     unlock: Unlock<'_>,
 ) -> Result<(Slot, Keyring)> {
     let mut slots = read_slots(backend)?;
+    let damaged = slot_names(backend)?.len().saturating_sub(slots.len());
     if slots.is_empty() {
         return Err(Error::corrupt(format!(
             "no key slot of {} can be read: restore its keys/ folder from a copy",
@@ -383,14 +384,18 @@ fn open_slot(
             Err(e) => damage = Some(e),
         }
     }
-    match damage {
-        Some(e) => Err(Error::caused(e.class(), "open a key slot", e)),
-        None => Err(Error::new(
-            Class::WrongKey,
-            match unlock {
-                Unlock::Passphrase(_) => "no key slot opens with this passphrase",
-                Unlock::KeyFile(_) => "no key slot opens with this key file",
-            },
-        )),
+    if let Some(e) = damage {
+        return Err(Error::caused(e.class(), "open a key slot", e));
     }
+    let secret = match unlock {
+        Unlock::Passphrase(_) => "passphrase",
+        Unlock::KeyFile(_) => "key file",
+    };
+    // Which secret a damaged slot opened with cannot be known.
+    let others = match damaged {
+        0 => String::new(),
+        count => format!("; {count} damaged: 'repo check --no-key' names them"),
+    };
+    let what = format!("no key slot opens with this {secret}{others}");
+    Err(Error::new(Class::WrongKey, what))
 }
