@@ -5,7 +5,9 @@
 
 use super::content::{self, Item, MAX_CONTENT_BYTES};
 use super::cursor::{Cursor, DecodeError, put_bytes};
-use super::fields::{Unknown, Value, put_nonempty, put_nonzero, put_number, read_fields};
+use super::fields::{
+    Unknown, Value, put_field, put_nonempty, put_nonzero, put_number, read_fields,
+};
 use super::tree::{MAX_NODE_BYTES, Node};
 use crate::entry::Time;
 use crate::id::SnapshotId;
@@ -244,12 +246,12 @@ impl Snapshot {
             let mut pair = Vec::new();
             put_bytes(&mut pair, key.as_bytes());
             pair.extend_from_slice(value.as_bytes());
-            put_nonempty(&mut out, 7, &pair);
+            put_field(&mut out, 7, &pair);
         }
         put_nonempty(&mut out, 8, self.host.as_bytes());
         put_nonempty(&mut out, 9, self.user.as_bytes());
         for source in &self.sources {
-            put_nonempty(&mut out, 10, source);
+            put_field(&mut out, 10, source);
         }
         let counts = &self.counts;
         put_nonzero(&mut out, 11, counts.files);
@@ -273,7 +275,7 @@ impl Snapshot {
         put_nonempty(&mut out, 21, &content::encode(&self.original));
         put_nonempty(&mut out, 22, &content::encode(&self.identity));
         for warning in &self.warnings {
-            put_nonempty(&mut out, 23, warning.as_bytes());
+            put_field(&mut out, 23, warning.as_bytes());
         }
         put_nonzero(&mut out, 24, self.warning_count);
         put_nonempty(
@@ -434,6 +436,22 @@ mod tests {
     use super::*;
     use crate::format::tree::{Body, TreeRef};
     use crate::id::ChunkId;
+
+    #[test]
+    fn empty_texts_in_lists_are_kept() {
+        let tree = TreeRef {
+            id: ChunkId::new([1; 32]),
+            names: 0,
+            directories: 0,
+            total: 0,
+            bytes: 0,
+        };
+        let root = Node::new(Vec::new(), Body::Directory(tree));
+        let mut snapshot = Snapshot::new(StreamKind::Dir, root);
+        snapshot.sources = vec![b"a".to_vec(), Vec::new()];
+        snapshot.warnings = vec![String::new()];
+        assert_eq!(Snapshot::decode(&snapshot.encode()).unwrap(), snapshot);
+    }
 
     #[test]
     fn round_trip() {
