@@ -34,7 +34,8 @@ pub enum Kind {
     /// A block device with its major and minor numbers.
     BlockDevice(u32, u32),
     /// One more name of a file that came earlier in the stream, by that earlier path. The entry's metadata is
-    /// the file's as the source told it here; no content follows.
+    /// the file's as the source told it here; no content follows. A source in walk order has told with the first name that
+    /// there are more ([`Stat::links`]), so that a sink need not remember every file.
     HardLink(EntryPath),
 }
 

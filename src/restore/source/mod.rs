@@ -12,7 +12,7 @@ use super::ahead::{Queue, in_order};
 use super::load::{Load, fetch, locate_all, zeros};
 use super::plan::kind_of;
 use super::select::{Filter, Picks, Root, Selection, roots};
-use crate::entry::{Entry, EntryPath, Extent, Kind, Order, Outcome, Sink, Source, Want};
+use crate::entry::{Entry, EntryPath, Extent, Kind, Order, Outcome, Sink, Source, Stat, Want};
 use crate::error::{Class, Error, Result};
 use crate::format::content::Item;
 use crate::format::tree::{Body, Node};
@@ -216,6 +216,13 @@ impl<'a> Planner<'a> {
         let Some(content) = content else {
             return self.push(Step::Entry(Box::new(entry)));
         };
+        if node.links > 1 {
+            // All that is left of the file's identity: that more names come.
+            entry.stat = Some(Stat {
+                links: node.links,
+                ..Stat::default()
+            });
+        }
         let path = entry.path.clone();
         entry.extents = self.extents(&content).map_err(|e| damaged(&path, e))?;
         self.push(Step::Entry(Box::new(entry)))?;
