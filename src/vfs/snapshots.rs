@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::numbers::{next_slot, slot_of};
@@ -22,7 +22,7 @@ const MAX_AGE: Duration = Duration::from_secs(1);
 pub(super) struct Snapshots {
     state: Mutex<State>,
     /// Held while the list is looked at, so that one thread looks and the others go on with what they have.
-    refreshing: Mutex<Instant>,
+    refreshing: Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -39,7 +39,7 @@ impl Snapshots {
     pub(super) fn new(store: &dyn Store) -> Result<Self> {
         let snapshots = Self {
             state: Mutex::default(),
-            refreshing: Mutex::new(Instant::now()),
+            refreshing: Mutex::new(Some(Instant::now())),
         };
         snapshots.take_in(&store.snapshots()?);
         Ok(snapshots)
@@ -47,31 +47,25 @@ impl Snapshots {
 
     /// True if the list may be too old to be shown.
     pub(super) fn is_stale(&self) -> bool {
-        // `None`: somebody is looking right now.
-        let last = self.try_refreshing();
-        last.is_some_and(|last| last.elapsed() > MAX_AGE)
+        match self.refreshing.try_lock() {
+            Ok(last) => last.is_none_or(|at| at.elapsed() > MAX_AGE),
+            // Somebody is looking right now.
+            Err(_) => false,
+        }
     }
 
     /// Looks again if the list is too old. Failing to look (the store is away) leaves what is known.
     pub(super) fn refresh(&self, store: &dyn Store) {
-        let Some(mut last) = self.try_refreshing() else {
+        let Ok(mut last) = self.refreshing.try_lock() else {
             return;
         };
-        if last.elapsed() <= MAX_AGE {
+        if last.is_some_and(|at| at.elapsed() <= MAX_AGE) {
             return;
         }
         if let Ok(listed) = store.refresh().and_then(|()| store.snapshots()) {
             self.take_in(&listed);
         }
-        *last = Instant::now();
-    }
-
-    fn try_refreshing(&self) -> Option<MutexGuard<'_, Instant>> {
-        match self.refreshing.try_lock() {
-            Ok(last) => Some(last),
-            Err(TryLockError::Poisoned(last)) => Some(last.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
+        *last = Some(Instant::now());
     }
 
     fn take_in(&self, snapshots: &[Listed]) {
