@@ -167,7 +167,7 @@ impl Search<'_> {
 
     fn chunk(&self, id: &ChunkId) -> Result<Option<String>> {
         match self.repository.locate(id) {
-            Ok(location) => Ok(self.damage.at_location(&location)),
+            Ok(location) => Ok(self.damage.at(&location)),
             Err(error) if error.class() == Class::Corrupt => Ok(Some(error.to_string())),
             Err(error) => Err(error),
         }

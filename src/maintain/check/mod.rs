@@ -181,16 +181,18 @@ impl Damage {
     }
 
     /// Why a chunk there cannot be relied on.
-    fn at(&self, pack: &PackId, block: u32) -> Option<String> {
-        let hit = match self.packs.get(pack)? {
+    fn at(&self, location: &Location) -> Option<String> {
+        let block = &location.block;
+        let hit = match self.packs.get(&block.pack)? {
             PackDamage::All => true,
-            PackDamage::Blocks(blocks) => blocks.contains(&block),
+            PackDamage::Blocks(blocks) => blocks.contains(&block.number),
         };
-        hit.then(|| format!("block {block} of pack {pack} is damaged or missing"))
-    }
-
-    fn at_location(&self, location: &Location) -> Option<String> {
-        self.at(&location.block.pack, location.block.number)
+        hit.then(|| {
+            format!(
+                "block {} of pack {} is damaged or missing",
+                block.number, block.pack
+            )
+        })
     }
 
     fn is_empty(&self) -> bool {
@@ -210,6 +212,8 @@ pub fn check(
     let mut report = CheckReport::default();
     let mut damage = Damage::default();
     let snapshots = objects::snapshots(repository, &mut report)?;
+    // What the snapshots need was written before them: a catalog that is newer than the list of them knows all of it.
+    repository.refresh(monitor)?;
     let packs = objects::packs(repository, &mut damage, &mut report)?;
     if read_data != ReadData::None {
         objects::read(

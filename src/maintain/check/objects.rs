@@ -51,30 +51,16 @@ pub(super) fn packs(
 ) -> Result<HashMap<PackId, Pack>> {
     let backend = repository.backend().as_ref();
     let mut packs: HashMap<PackId, Pack> = HashMap::new();
-    let kinds = [
-        (Area::Data, ObjectKind::DataPack),
-        (Area::Meta, ObjectKind::MetaPack),
-    ];
-    for (area, kind) in kinds {
-        for (id, size) in ids(backend, area)? {
-            let pack = Pack {
-                kind,
-                stored: Some(size),
-                listed: None,
-            };
-            packs.insert(id, pack);
-            report.packs += 1;
-        }
-    }
+    // Indexes before packs: a writer that is at work adds packs first, so what an index lists is there when packs are listed.
     for (id, _) in ids(backend, Area::Index)? {
         report.index_objects += 1;
         let read = repository.index_records(&id, &mut |record| {
-            let pack = packs.entry(record.id).or_insert(Pack {
+            let pack = Pack {
                 kind: record.kind,
                 stored: None,
-                listed: None,
-            });
-            pack.listed = Some((record.stored_bytes, digest(&record.directory)));
+                listed: Some((record.stored_bytes, digest(&record.directory))),
+            };
+            packs.insert(record.id, pack);
             Ok(())
         });
         match read {
@@ -82,6 +68,21 @@ pub(super) fn packs(
             Err(e) if e.class() == Class::Io => return Err(e),
             // Everything in it is also in the packs themselves.
             Err(e) => report.problem(&format!("index/{id}"), &e, true),
+        }
+    }
+    let kinds = [
+        (Area::Data, ObjectKind::DataPack),
+        (Area::Meta, ObjectKind::MetaPack),
+    ];
+    for (area, kind) in kinds {
+        for (id, size) in ids(backend, area)? {
+            let pack = packs.entry(id).or_insert(Pack {
+                kind,
+                stored: None,
+                listed: None,
+            });
+            pack.stored = Some(size);
+            report.packs += 1;
         }
     }
     for (id, pack) in &packs {

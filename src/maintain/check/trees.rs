@@ -13,7 +13,7 @@ use crate::format::tree::{Body, Shard, TreeRef};
 use crate::id::ChunkId;
 use crate::progress::{Count, Monitor};
 use crate::repository::content::Content;
-use crate::repository::{Repository, SnapshotInfo, trees};
+use crate::repository::{Blocks, Repository, SnapshotInfo, trees};
 
 /// Chunks looked up together.
 const PROBES: usize = 4096;
@@ -167,7 +167,7 @@ impl<'a> Check<'a> {
     /// Looks chunks up; one without a home is a problem, one in a damaged block is known to be one.
     fn probe(&self, name: &str, probes: &[(ChunkId, Option<u32>)]) {
         let ids: Vec<ChunkId> = probes.iter().map(|(id, _)| *id).collect();
-        let found = match self.repository.catalog().locate_many(&ids) {
+        let found = match self.repository.locate_many(&ids) {
             Ok(found) => found,
             Err(error) => {
                 lock(&self.fatal).get_or_insert(error);
@@ -178,18 +178,18 @@ impl<'a> Check<'a> {
             .fetch_add(ids.len() as u64, Ordering::Relaxed);
         for ((id, len), found) in probes.iter().zip(found) {
             match found {
-                None => {
-                    let what = format!("it needs chunk {id}, which is in no pack");
-                    self.problem(name.to_owned(), Error::corrupt(what));
+                Err(error) => {
+                    let what = format!("it needs a chunk that cannot be found: {error}");
+                    self.problem(name.to_owned(), Error::new(error.class(), what));
                 }
-                Some(found) if len.is_some_and(|len| len != found.len) => {
+                Ok(found) if len.is_some_and(|len| len != found.len) => {
                     let what = format!("chunk {id} has another length than it says");
                     self.problem(name.to_owned(), Error::corrupt(what));
                 }
-                Some(found) if self.damage.at(&found.pack, found.block_no).is_some() => {
+                Ok(found) if self.damage.at(&found).is_some() => {
                     self.broken.store(true, Ordering::Relaxed);
                 }
-                Some(_) => {}
+                Ok(_) => {}
             }
         }
     }
