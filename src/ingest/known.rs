@@ -256,6 +256,10 @@ impl KnownFiles {
         }
         let part = self.load(key, index).map(Arc::new);
         let mut cache = lock(&self.cache);
+        if let Some(other) = cache.parts.get(&(key, index)) {
+            // Another thread was faster: counted twice, it would shrink the cache to nothing.
+            return other.clone();
+        }
         cache.bytes += part.as_ref().map_or(64, |p| p.bytes);
         cache.parts.insert((key, index), part.clone());
         cache.order.push_back((key, index));
