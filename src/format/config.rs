@@ -92,7 +92,7 @@ impl Config {
                 fixed_bytes: 64 << 10,
             },
             blocks: BlockSizes {
-                file_bytes: 2 << 20,
+                file_bytes: 1 << 20,
                 disk_bytes: 512 << 10,
                 meta_bytes: 512 << 10,
                 pack_bytes: 32 << 20,
