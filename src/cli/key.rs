@@ -1,6 +1,6 @@
 //! `repo key`: who can open the repository.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -202,7 +202,9 @@ fn add(args: &AddArgs, context: &Context) -> Done {
         created: jiff::Timestamp::now().as_second(),
         kdf: args.kdf.params(),
     };
-    let slot = repository.add_slot(secret.unlock(), &options)?;
+    let slot = repository
+        .add_slot(secret.unlock(), &options)
+        .inspect_err(|_| forget_key_file(args.new_key_file.as_deref()))?;
     told(context, "added", &slot)
 }
 
@@ -239,6 +241,14 @@ fn rotate(context: &Context) -> Done {
         ))?;
     }
     out.finish()
+}
+
+/// Removes a key file that was made for a slot that could not be: it opens nothing, and would be in the way of a second try.
+fn forget_key_file(path: Option<&Path>) {
+    if let Some(path) = path {
+        // The failure that is told is the first one.
+        let _ = std::fs::remove_file(path);
+    }
 }
 
 fn new_secret(key_file: Option<&PathBuf>) -> Done<Secret> {

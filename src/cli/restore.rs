@@ -165,9 +165,24 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
         return Err(failure);
     }
     let summary = restored?;
+    matched(&args.include, handled(&summary))?;
     show_summary(args, context, &summary, began, &mut out)?;
     out.finish()?;
     lost(summary.lost)
+}
+
+/// Entries that were selected, whatever was done with them.
+pub(super) fn handled(summary: &RestoreSummary) -> u64 {
+    summary.files + summary.directories + summary.others + summary.kept + summary.lost
+}
+
+/// Patterns that match nothing are a mistake: somebody believes to have the files now.
+pub(super) fn matched(include: &[String], entries: u64) -> Done {
+    if include.is_empty() || entries > 0 {
+        return Ok(());
+    }
+    let what = "nothing in what was selected matches --include";
+    Err(Failure::from(Error::new(Class::NoData, what)).hint("'repo ls -R REF' shows what there is"))
 }
 
 /// What was lost is an integrity failure, although the rest was restored.

@@ -135,3 +135,21 @@ fn damage_is_code_3_and_names_what_is_hurt() {
     assert_eq!(json["sound"], false);
     assert!(!json["harms"].as_array().unwrap().is_empty());
 }
+
+#[test]
+fn patterns_that_match_nothing_are_told_and_leave_no_archive() {
+    let fixture = Fixture::small();
+    let said = fixture.fails(
+        6,
+        &["restore", "small", "--target", "none", "--include", "typo"],
+    );
+    assert!(said.contains("--include"), "{said}");
+    for format in ["tar", "tar.gz", "zip", "dir"] {
+        let args = ["export", "small", "-i", "typo", "-f", format, "-o", "out"];
+        let said = fixture.fails(6, &args);
+        assert!(said.contains("--include"), "{format}: {said}");
+        fixture.shell("if [ -f out ]; then exit 1; fi; rm -rf out");
+    }
+    fixture.ok(&["export", "small", "-i", "file", "-f", "tar", "-o", "out"]);
+    assert_eq!(fixture.shell("tar tf out file"), "file\n");
+}

@@ -204,3 +204,21 @@ fn an_ingest_key_adds_and_reads_nothing() {
     assert!(!fixture.path("t").exists() && !fixture.path("n").exists());
     assert_eq!(fixture.ok(&["cat", "by-host:file"]), "hello\n");
 }
+
+/// A key file that opens nothing was left behind, and was in the way of the second try.
+#[test]
+fn a_key_that_could_not_be_added_leaves_no_key_file() {
+    let fixture = Fixture::new();
+    let label = "x".repeat(5000);
+    let add = ["key", "add", "--new-key-file", "second", "--label"];
+    let ran = with(
+        &fixture,
+        &[],
+        &[&["--key-file", "key"], &add[..], &[&label]].concat(),
+    );
+    assert!(ran.code == 1 || ran.code == 2, "{ran:?}");
+    assert!(ran.err.contains("label"), "{ran:?}");
+    assert!(!fixture.path("second").exists());
+    fixture.ok(&["key", "add", "--new-key-file", "second"]);
+    assert!(fixture.path("second").exists());
+}

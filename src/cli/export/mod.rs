@@ -316,6 +316,7 @@ fn directory(
     );
     drop(drawing);
     let summary = done?;
+    super::restore::matched(&args.include, super::restore::handled(&summary))?;
     tell(
         context,
         &View {

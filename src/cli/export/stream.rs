@@ -4,8 +4,8 @@ use super::destination::Destination;
 use super::{Args, How, threads};
 use crate::cli::context::Context;
 use crate::cli::exit::{Done, Failure, Hint};
-use crate::entry::Source;
-use crate::error::Class;
+use crate::entry::{Entry, Outcome, Sink, Source, Want};
+use crate::error::{Class, Result};
 use crate::export::raw::RawWriter;
 use crate::export::{Format, Options};
 use crate::progress::{Count, Monitor};
@@ -132,7 +132,13 @@ impl Job<'_> {
             monitor.expect(Count::Bytes, bytes);
         }
         let mut export = format.open(to.writer()?, &self.options(), monitor)?;
-        source.stream(&mut *export)?;
+        let mut counted = Counted {
+            sink: &mut *export,
+            entries: 0,
+        };
+        source.stream(&mut counted)?;
+        // Before the archive gets its name.
+        crate::cli::restore::matched(&self.args.include, counted.entries)?;
         export.finish()?;
         Ok(())
     }
@@ -147,5 +153,34 @@ impl Job<'_> {
             threads(),
             monitor,
         )?)
+    }
+}
+
+/// Passes everything on, and counts the entries. The root does not count: it is handed out whatever the patterns are.
+struct Counted<'a> {
+    sink: &'a mut dyn Sink,
+    entries: u64,
+}
+
+impl Sink for Counted<'_> {
+    fn entry(&mut self, entry: &Entry) -> Result<Want> {
+        self.entries += u64::from(!entry.path.is_root());
+        self.sink.entry(entry)
+    }
+
+    fn data(&mut self, bytes: &[u8]) -> Result<()> {
+        self.sink.data(bytes)
+    }
+
+    fn hole(&mut self, len: u64) -> Result<()> {
+        self.sink.hole(len)
+    }
+
+    fn end(&mut self, outcome: Outcome) -> Result<()> {
+        self.sink.end(outcome)
+    }
+
+    fn literal(&mut self, bytes: &[u8]) -> Result<()> {
+        self.sink.literal(bytes)
     }
 }
