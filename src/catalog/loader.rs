@@ -31,8 +31,9 @@ impl Catalog {
 }
 
 impl Loader<'_> {
-    /// Takes in a pack.
+    /// Takes in a pack. One that cannot be is refused alone: what was added before it stays.
     pub fn add(&mut self, record: PackRecord) -> Result<()> {
+        super::packs::judge(&record)?;
         self.chunks += record.directory.chunk_count();
         self.records.push(record);
         if self.chunks >= TRANSACTION_CHUNKS {

@@ -33,15 +33,7 @@ impl Catalog {
 
     /// Takes in packs, and index objects whose packs are all there then, in one transaction.
     pub(super) fn take_in(&self, records: &[PackRecord], indexes: &[ObjectId]) -> Result<()> {
-        for record in records {
-            let end = record.directory.offsets().last();
-            if end.is_none_or(|end| end > record.stored_bytes.min(MAX_OBJECT_BYTES)) {
-                let id = record.id;
-                return Err(Error::corrupt(format!(
-                    "pack {id} is listed with blocks beyond its end"
-                )));
-            }
-        }
+        records.iter().try_for_each(judge)?;
         if records.is_empty() && indexes.is_empty() {
             return Ok(());
         }
@@ -134,8 +126,11 @@ impl Catalog {
             {
                 let mut mark = transaction
                     .prepare_cached("INSERT INTO removed SELECT no FROM packs WHERE id = ?1")?;
+                let mut unlist =
+                    transaction.prepare_cached("DELETE FROM unindexed WHERE id = ?1")?;
                 for id in ids {
                     mark.execute([&id.as_bytes()[..]])?;
+                    unlist.execute([&id.as_bytes()[..]])?;
                 }
             }
             transaction.execute_batch(
@@ -214,6 +209,18 @@ impl Catalog {
             .map(|id| ObjectId::from_slice(id).ok_or_else(|| self.connections.damaged_row()))
             .collect()
     }
+}
+
+/// Refuses a record that cannot be of any pack.
+pub(super) fn judge(record: &PackRecord) -> Result<()> {
+    let end = record.directory.offsets().last();
+    if end.is_none_or(|end| end > record.stored_bytes.min(MAX_OBJECT_BYTES)) {
+        let id = record.id;
+        return Err(Error::corrupt(format!(
+            "pack {id} is listed with blocks beyond its end"
+        )));
+    }
+    Ok(())
 }
 
 /// Records in groups of few enough chunks for one transaction; at least one record each.

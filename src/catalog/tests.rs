@@ -197,10 +197,16 @@ fn packs_that_cannot_be_are_refused() {
     let mut long = pack(1, 0..20);
     long.stored_bytes = 1100;
     assert_eq!(
-        catalog.add_packs(&[long]).unwrap_err().class(),
+        catalog.add_packs(&[long.clone()]).unwrap_err().class(),
         Class::Corrupt
     );
     assert_eq!(catalog.pack_totals().unwrap(), (0, 0));
+    // One that was refused must not keep out what others list.
+    let mut loader = catalog.loader();
+    assert_eq!(loader.add(long).unwrap_err().class(), Class::Corrupt);
+    loader.add(pack(2, 0..20)).unwrap();
+    loader.finish().unwrap();
+    assert_eq!(catalog.pack_totals().unwrap().0, 1);
 }
 
 #[test]

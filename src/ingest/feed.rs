@@ -19,8 +19,8 @@ use crate::repository::{Batch, Cutting, Writer};
 const BATCH_CHUNKS: usize = 4096;
 /// Events at which they are handed over without a batch.
 const MAX_EVENTS: usize = 512;
-/// Literal bytes at which events are handed over.
-const MAX_LITERALS: usize = 256 << 10;
+/// Bytes in events (literals, attributes, paths) at which they are handed over.
+const MAX_CARRIED: usize = 256 << 10;
 
 /// What happened in the stream.
 pub(super) enum Event {
@@ -74,7 +74,8 @@ pub(super) struct FeedState {
     offset: u64,
     lens: Vec<u32>,
     events: Vec<Event>,
-    literals: usize,
+    /// Bytes that the events carry.
+    carried: usize,
 }
 
 impl Feed<'_> {
@@ -116,7 +117,7 @@ impl Feed<'_> {
     fn hand_over(&mut self) -> Result<()> {
         let state = &mut self.state;
         let events = std::mem::take(&mut state.events);
-        state.literals = 0;
+        state.carried = 0;
         let batch = if state.lens.is_empty() {
             None
         } else {
@@ -163,6 +164,22 @@ pub(super) fn reason(fed: Error, assembled: Error) -> Error {
     }
 }
 
+/// What an entry takes in memory beyond a few hundred bytes.
+fn weight(entry: &Entry, known: Option<&Node>) -> usize {
+    let attributes = |meta: &crate::entry::Meta| -> usize {
+        let bytes = meta.xattrs.iter().map(|x| x.name.len() + x.value.len());
+        bytes.sum()
+    };
+    let known = known.map_or(0, |node| {
+        let items = match &node.body {
+            crate::format::tree::Body::File { content, .. } => size_of_val(content.as_slice()),
+            _ => 0,
+        };
+        items + attributes(&node.meta)
+    });
+    entry.path.as_bytes().len() + attributes(&entry.meta) + known
+}
+
 impl Sink for Feed<'_> {
     fn entry(&mut self, entry: &Entry) -> Result<Want> {
         self.monitor.add(Count::Entries, 1);
@@ -191,10 +208,11 @@ impl Sink for Feed<'_> {
             self.state.cutting = Some(cutting);
             self.state.offset = 0;
         }
+        self.state.carried += weight(entry, known.as_deref());
         self.state
             .events
             .push(Event::Entry(Box::new(entry.clone()), known));
-        if self.state.events.len() >= MAX_EVENTS {
+        if self.state.events.len() >= MAX_EVENTS || self.state.carried >= MAX_CARRIED {
             self.hand_over()?;
         }
         Ok(want)
@@ -235,12 +253,12 @@ impl Sink for Feed<'_> {
         if !self.archive {
             return Ok(());
         }
-        self.state.literals += bytes.len();
+        self.state.carried += bytes.len();
         match self.state.events.last_mut() {
             Some(Event::Literal(last)) => last.extend_from_slice(bytes),
             _ => self.state.events.push(Event::Literal(bytes.to_vec())),
         }
-        if self.state.literals >= MAX_LITERALS {
+        if self.state.carried >= MAX_CARRIED {
             self.hand_over()?;
         }
         Ok(())

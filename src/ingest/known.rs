@@ -41,6 +41,16 @@ fn signature(entry: &Entry) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// From when on another change gets another ctime. Clocks of file systems tick every few milliseconds; some (FAT, ext3,
+/// network file systems) know whole seconds only, FAT every other one.
+fn settled(ctime: Time) -> Time {
+    if ctime.nanoseconds == 0 {
+        Time::new(ctime.seconds.saturating_add(2), 0)
+    } else {
+        Time::new(ctime.seconds, ctime.nanoseconds + 20_000_000)
+    }
+}
+
 /// One file of a row.
 #[derive(Debug)]
 struct File {
@@ -87,6 +97,8 @@ pub(super) struct KnownFiles {
     source: Vec<u8>,
     run: RowKey,
     begun: Time,
+    /// [`Catalog::removals`](crate::catalog::Catalog::removals) when the run began: what went meanwhile may be missing.
+    removals: Option<u64>,
     runs: Mutex<HashMap<RowKey, bool>>,
     cache: Mutex<Cache>,
     rows: Mutex<Vec<Row>>,
@@ -111,6 +123,7 @@ impl KnownFiles {
             repository: Arc::clone(repository),
             source: source.to_vec(),
             begun,
+            removals: repository.catalog().removals().ok(),
             runs: Mutex::default(),
             cache: Mutex::default(),
             rows: Mutex::default(),
@@ -173,9 +186,7 @@ impl KnownFiles {
         let (Some(signature), Some(stat)) = (signature(entry), entry.stat) else {
             return;
         };
-        // Clocks of file systems tick every few milliseconds.
-        let settled = Time::new(stat.ctime.seconds, stat.ctime.nanoseconds + 20_000_000);
-        if !record.enabled || settled >= self.begun {
+        if !record.enabled || settled(stat.ctime) >= self.begun {
             return;
         }
         let name = entry.path.name().to_vec();
@@ -237,9 +248,10 @@ impl KnownFiles {
 
     /// The run is committed: what it recorded may be believed.
     pub(super) fn commit(&self) -> Result<()> {
-        let catalog = self.repository.catalog();
         let mut rows = lock(&self.rows);
-        rows.push((self.run, 0, catalog.removals()?.to_le_bytes().to_vec()));
+        if let Some(removals) = self.removals {
+            rows.push((self.run, 0, removals.to_le_bytes().to_vec()));
+        }
         put_rows(&self.repository, &mut rows)
     }
 

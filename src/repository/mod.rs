@@ -66,7 +66,7 @@ pub struct Repository {
     catalog: Catalog,
     cache: BlockCache,
     /// Packs that the catalog did not know were looked for.
-    searched: AtomicBool,
+    searched: Mutex<bool>,
     openers: Mutex<HashMap<PackId, Arc<PackOpener>>>,
     decompressors: Mutex<Vec<Decompressor>>,
 }
@@ -157,12 +157,15 @@ impl Blocks for Repository {
             return Ok(address(found));
         }
         // Another process may have written it since, or its index object may be lost: the objects decide, not the catalog.
-        // Once is enough: a chunk that is really lost must not make every look at it a search of the store.
-        if !self.searched.swap(true, Ordering::AcqRel) {
+        // Whoever misses meanwhile waits for what the search finds. Once is enough: a chunk that is really lost must not make every look at it a search of the store.
+        let mut searched = lock(&self.searched);
+        if !*searched {
             self.search_packs()?;
-            if let Some(found) = self.catalog.locate(id)? {
-                return Ok(address(found));
-            }
+            *searched = true;
+        }
+        drop(searched);
+        if let Some(found) = self.catalog.locate(id)? {
+            return Ok(address(found));
         }
         Err(Error::corrupt(format!(
             "chunk {id} is in no pack: its pack is lost"

@@ -5,10 +5,9 @@
 //! everybody does when the catalog is new or an index object cannot be read.
 
 use std::collections::HashSet;
-use std::sync::atomic::Ordering;
 
-use super::Repository;
 use super::object::{read_blocks, read_directory};
+use super::{Repository, lock};
 use crate::backend::Area;
 use crate::catalog::{Loader, Opened};
 use crate::error::{Class, Result};
@@ -51,7 +50,7 @@ impl Repository {
 
     /// Takes in what other processes added since.
     pub fn refresh(&self, monitor: &dyn Monitor) -> Result<()> {
-        self.searched.store(false, Ordering::Release);
+        *lock(&self.searched) = false;
         let taken = self.refresh_indexes(monitor)?;
         if taken.unreadable > 0 {
             self.adopt_packs(monitor)?;
@@ -114,8 +113,38 @@ impl Repository {
         Ok(packs)
     }
 
+    /// Brings the packs that the catalog knows in step with the store, for a writer. Packs that are gone are forgotten: a
+    /// catalog that is ahead of the store (which was put back to an earlier state, or lost files) would take their chunks
+    /// for stored, and snapshots to come would lack them.
+    pub(super) fn match_packs(&self, monitor: &dyn Monitor) -> Result<()> {
+        // Asked before the store is: what the catalog knew then was durable, so it is listed now.
+        let mut gone = HashSet::new();
+        self.catalog().packs(|row| {
+            gone.insert(row.id);
+            Ok(())
+        })?;
+        self.adopt(monitor, &mut gone)?;
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let gone: Vec<PackId> = gone.into_iter().collect();
+        self.catalog().remove_packs(&gone)?;
+        monitor.warn(&format!(
+            "{} packs that were stored are not in {} any more: an ingest stores anew what it needs of them; \
+             see 'repo check' for what else is hurt",
+            gone.len(),
+            self.backend().location()
+        ));
+        Ok(())
+    }
+
     /// Reads the directories of all packs that the catalog does not know. Damaged ones are named and left alone.
     pub(super) fn adopt_packs(&self, monitor: &dyn Monitor) -> Result<Vec<PackId>> {
+        self.adopt(monitor, &mut HashSet::new())
+    }
+
+    /// Every pack that is listed is taken out of `unseen`.
+    fn adopt(&self, monitor: &dyn Monitor, unseen: &mut HashSet<PackId>) -> Result<Vec<PackId>> {
         let mut adopted = Vec::new();
         for (area, kind) in [
             (Area::Data, ObjectKind::DataPack),
@@ -124,6 +153,7 @@ impl Repository {
             let mut unknown: Vec<PackId> = Vec::new();
             self.backend().list(area, &mut |name, _| {
                 if let Ok(id) = name.parse::<PackId>()
+                    && !unseen.remove(&id)
                     && !self.catalog().has_pack(&id)?
                 {
                     unknown.push(id);

@@ -3,7 +3,6 @@
 //! Creation writes the first key slot, then `config`: a repository exists once its config does. Every change of slots
 //! writes new slots before it removes old ones, so that at no instant a secret that worked stops working.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use super::object::crypto;
@@ -126,7 +125,7 @@ impl Repository {
             keyring,
             catalog,
             cache: BlockCache::new(super::CACHE_BYTES),
-            searched: AtomicBool::new(false),
+            searched: Mutex::default(),
             openers: Mutex::default(),
             decompressors: Mutex::default(),
         });

@@ -141,13 +141,13 @@ enum ToPacker {
 }
 
 impl Writer {
-    /// Begins a run. Packs that an interrupted run left are taken into the catalog first.
+    /// Begins a run. Packs that an interrupted run left are taken into the catalog first, and those that are gone out of it.
     pub fn begin(
         repository: &Arc<Repository>,
         options: WriterOptions,
         monitor: &Arc<dyn Monitor>,
     ) -> Result<Self> {
-        repository.adopt_packs(monitor.as_ref())?;
+        repository.match_packs(monitor.as_ref())?;
         let keys = WriterKeys::new(repository.id(), repository.suite(), repository.keyring())
             .map_err(crypto("begin a session"))?;
         keys.remember_in(repository.keys());
@@ -294,14 +294,19 @@ impl Writer {
             ));
         }
         let shared = &self.shared;
+        let encoded = snapshot.encode();
+        // What could not be read again must not look like a snapshot.
+        Snapshot::decode(&encoded).map_err(|e| {
+            Error::caused(
+                Class::Invalid,
+                "a snapshot beyond the limits of the format",
+                e,
+            )
+        })?;
         let mut compressor = Compressor::new(shared.options.level)
             .map_err(|e| Error::caused(Class::Io, "start a compressor", e))?;
         let mut builder = ObjectBuilder::new(&shared.keys, ObjectKind::Snapshot, Vec::new())?;
-        builder.add(EncodedBlock::new(
-            &snapshot.encode(),
-            Vec::new(),
-            &mut compressor,
-        )?)?;
+        builder.add(EncodedBlock::new(&encoded, Vec::new(), &mut compressor)?)?;
         let object = builder.finish(&mut compressor)?;
         let key = key_of(ObjectKind::Snapshot, &object.id);
         shared.repository.backend().write_new(&key, &object.bytes)?;
@@ -329,10 +334,14 @@ impl Drop for Writer {
 }
 
 impl Shared {
-    /// An error if any thread failed; the first caller gets the reason.
+    /// An error with the reason if any thread failed.
     fn check(&self) -> Result<()> {
         if self.failed.load(Ordering::Acquire) {
-            return Err(lock(&self.failure).take().unwrap_or_else(over));
+            // Everyone who asks gets the reason: who comes first may be a thread that nobody listens to.
+            let failure = lock(&self.failure);
+            return Err(failure
+                .as_ref()
+                .map_or_else(over, |e| Error::new(e.class(), e.to_string())));
         }
         if self.monitor.interrupted() {
             return Err(Error::new(
@@ -371,11 +380,31 @@ fn join(threads: impl IntoIterator<Item = JoinHandle<()>>) -> Result<()> {
     }
 }
 
-fn spawn_thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+fn spawn_thread(
+    name: &str,
+    shared: &Arc<Shared>,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>> {
+    let alarm = Alarm(Arc::clone(shared));
     std::thread::Builder::new()
         .name(name.to_owned())
-        .spawn(run)
+        .spawn(move || {
+            let _alarm = alarm;
+            run();
+        })
         .map_err(|e| Error::io(format!("start the {name} thread"), e))
+}
+
+/// Tells the others when a thread panics: nobody may wait for what it would have done.
+struct Alarm(Arc<Shared>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0
+                .fail(Error::new(Class::Io, "a writing thread panicked"));
+        }
+    }
 }
 
 /// The receiving end that every worker shares.

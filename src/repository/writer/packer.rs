@@ -38,7 +38,7 @@ pub(super) fn spawn(shared: &Arc<Shared>, blocks: Receiver<ToPacker>) -> Result<
         listed: Vec::new(),
         spare: Vec::new(),
     };
-    spawn_thread("packer", move || {
+    spawn_thread("packer", shared, move || {
         for message in blocks {
             if packer.shared.failed.load(Ordering::Acquire) {
                 continue;
@@ -202,9 +202,9 @@ impl Packer {
     }
 
     /// Lists the packs that an interrupted run left without an index object as well, then writes the last index object.
+    /// Trees that were not flushed belong to a run that was given up: the chunks that they name may be nowhere.
     fn finish(&mut self) -> Result<()> {
         self.write(|packer| packer.data.take())?;
-        self.write(|packer| packer.meta.take())?;
         let shared = Arc::clone(&self.shared);
         let repository = &shared.repository;
         for (id, kind) in repository.catalog().unindexed_packs()? {

@@ -88,7 +88,8 @@ pub(super) fn spawn(
     to_packer: &Sender<ToPacker>,
 ) -> Result<JoinHandle<()>> {
     let (shared, batches, to_packer) = (Arc::clone(shared), batches.clone(), to_packer.clone());
-    spawn_thread("worker", move || {
+    let alarmed = Arc::clone(&shared);
+    spawn_thread("worker", &alarmed, move || {
         for mut batch in batches {
             if shared.failed.load(Ordering::Acquire) {
                 continue;
