@@ -18,6 +18,9 @@ impl Program {
         // Devices in /dev may be closed to ordinary users where nothing set them up.
         shell("chmod 666 /dev/fuse");
         program.shell("chmod 777 .");
+        // The build may lie where an ordinary user cannot look.
+        let copy = program.folder.path().join("repo");
+        std::fs::copy(env!("CARGO_BIN_EXE_repo"), copy).unwrap();
         program.run("mkdir source mnt; echo text > source/file; echo more > source/other");
         program.run("$repo init; $repo ingest --name first source");
         program
@@ -33,9 +36,8 @@ impl Program {
         let folder = self.folder.path();
         let file = folder.join("script");
         let environment = format!(
-            "export REPO_URL={0}/repository REPO_CACHE_DIR={0}/cache REPO_PASSPHRASE=open-sesame HOME={0}; repo={1}; cd {0}",
+            "export REPO_URL={0}/repository REPO_CACHE_DIR={0}/cache REPO_PASSPHRASE=open-sesame HOME={0}; repo={0}/repo; cd {0}",
             folder.display(),
-            env!("CARGO_BIN_EXE_repo"),
         );
         std::fs::write(&file, format!("{environment}\n{script}\n")).unwrap();
         shell(&format!(
@@ -55,13 +57,14 @@ impl Program {
         let list = format!("pgrep -f -- '[m]ount --serve.*{}'", mnt.display());
         shell(&list).trim().to_owned()
     }
+}
 
-    fn wait_until(&self, what: &str, done: impl Fn() -> bool) {
-        let begin = Instant::now();
-        while !done() {
-            assert!(begin.elapsed() < Duration::from_secs(10), "{what}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+/// Waits for something that another process does, ten seconds at most.
+fn wait_until(what: &str, done: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !done() {
+        assert!(begin.elapsed() < Duration::from_secs(10), "{what}");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -91,7 +94,7 @@ fn a_mount_in_the_background_can_be_used_when_the_command_returns() {
     );
     program.run("$repo umount mnt");
     let gone = format!("/proc/{server}");
-    program.wait_until("the server ends", || !std::path::Path::new(&gone).exists());
+    wait_until("the server ends", || !std::path::Path::new(&gone).exists());
 }
 
 #[test]
@@ -101,7 +104,7 @@ fn signals_unmount() {
         program.run("$repo mount mnt; cat mnt/latest/file");
         let server = program.server();
         shell(&format!("kill -{signal} {server}"));
-        program.wait_until("it is unmounted", || !is_mounted(&program.mount_point()));
+        wait_until("it is unmounted", || !is_mounted(&program.mount_point()));
     }
 }
 
@@ -111,7 +114,7 @@ fn after_a_kill_the_mount_point_says_what_to_do() {
     program.run("$repo mount mnt; cat mnt/latest/file");
     shell(&format!("kill -9 {}", program.server()));
     let mnt = program.mount_point();
-    program.wait_until("it is dead", || {
+    wait_until("it is dead", || {
         std::fs::metadata(&mnt).is_err_and(|e| e.raw_os_error() == Some(107))
     });
     let said = program.run("! $repo mount mnt 2>&1");
@@ -139,7 +142,7 @@ fn an_ordinary_user_mounts_with_the_helper() {
     assert!(!is_mounted(&mnt));
     program.run("$repo mount mnt; cat mnt/latest/file");
     shell(&format!("kill -TERM {}", program.server()));
-    program.wait_until("it is unmounted", || !is_mounted(&mnt));
+    wait_until("it is unmounted", || !is_mounted(&mnt));
     let said = program.run("! $repo mount --allow-other mnt 2>&1");
     assert!(said.contains("user_allow_other"), "{said}");
 }
