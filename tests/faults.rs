@@ -34,7 +34,7 @@ use repo::repository::{
 };
 
 /// Nothing here takes seconds, whatever the machine does beside.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 struct Store {
     memory: Arc<Memory>,
@@ -149,9 +149,9 @@ fn request() -> IngestRequest {
 fn ingest_from(
     repository: &Arc<Repository>,
     source: impl Source,
-    monitor: Arc<dyn Monitor>,
+    monitor: &Arc<dyn Monitor>,
 ) -> Result<IngestSummary> {
-    Ingest::begin(repository, request(), &monitor)?.run(
+    Ingest::begin(repository, request(), monitor)?.run(
         source,
         |_| Cutting::File,
         |_| Ok(StreamFacts::of(StreamKind::Dir)),
@@ -168,7 +168,7 @@ fn ingest(
     let repository = Arc::clone(repository);
     std::thread::spawn(move || {
         let source = MemorySource::new(entries(seed), Order::Walk);
-        done.send(ingest_from(&repository, source, monitor))
+        drop(done.send(ingest_from(&repository, source, &monitor)));
     });
     result.recv_timeout(PATIENCE).expect("the ingest hangs")
 }
@@ -317,7 +317,8 @@ impl Source for Broken {
 fn trees_of_an_ingest_that_was_given_up_are_not_written() {
     let store = Store::new();
     let source = Broken(MemorySource::new(entries(1), Order::Walk));
-    let error = ingest_from(&store.open().unwrap(), source, Arc::new(Silent)).unwrap_err();
+    let monitor: Arc<dyn Monitor> = Arc::new(Silent);
+    let error = ingest_from(&store.open().unwrap(), source, &monitor).unwrap_err();
     assert_eq!(error.class(), Class::Corrupt);
     let trees = |key: &Key| key.area() == Area::Meta;
     assert!(!store.objects().iter().any(trees));
