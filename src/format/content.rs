@@ -20,6 +20,9 @@ pub const MAX_LIST_DEPTH: usize = 4;
 /// The most encoded bytes of one content or list.
 pub const MAX_CONTENT_BYTES: usize = 1 << 20;
 
+/// The most logical bytes of one content: a reader refuses more, so nothing more may be written.
+pub const MAX_CONTENT_LEN: u64 = 1 << 61;
+
 /// One run of a file's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Item {
@@ -109,7 +112,7 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Item>, DecodeError> {
         total = total
             .checked_add(len)
             .ok_or_else(|| cursor.error("content too long"))?;
-        if len == 0 || total > 1 << 61 {
+        if len == 0 || total > MAX_CONTENT_LEN {
             return Err(cursor.error("item length"));
         }
         items.push(match tag & 3 {

@@ -98,8 +98,9 @@ impl<'a> Assembler<'a> {
                 Ok(())
             }
             Event::Hole(len) => {
-                let (_, list) = self.file.as_mut().ok_or_else(outside)?;
+                let (entry, list) = self.file.as_mut().ok_or_else(outside)?;
                 list.push(Item::Hole(len), self.writer)
+                    .map_err(|e| e.within(format!("'{}'", entry.path)))
             }
             Event::End(outcome) => self.end(outcome),
             Event::Literal(bytes) => match &mut self.mode {

@@ -1,7 +1,7 @@
 //! A file's content under construction: items in order, moved out into list chunks as they grow many.
 
-use crate::error::Result;
-use crate::format::content::{self, Item};
+use crate::error::{Class, Error, Result};
+use crate::format::content::{self, Item, MAX_CONTENT_LEN};
 use crate::repository::Writer;
 
 /// Content with at most this many items stays in its node.
@@ -32,7 +32,7 @@ impl ItemList {
     }
 
     pub(super) fn push(&mut self, item: Item, writer: &Writer) -> Result<()> {
-        self.len += item.len();
+        self.len = grown(self.len, item.len())?;
         if !matches!(item, Item::Hole(_)) {
             self.stream_bytes += item.len();
         }
@@ -95,5 +95,34 @@ fn ends_list(items: &[Item]) -> bool {
     match items.last() {
         Some(Item::Data { id, .. } | Item::List { id, .. }) => id.as_bytes()[0] == 0,
         _ => false,
+    }
+}
+
+/// The length of a content that grows; beyond what a reader takes it must not be stored.
+fn grown(len: u64, by: u64) -> Result<u64> {
+    len.checked_add(by)
+        .filter(|sum| *sum <= MAX_CONTENT_LEN)
+        .ok_or_else(|| {
+            let what = "the file is longer than 2 EiB, which cannot be stored: leave it out";
+            Error::new(Class::Unsupported, what)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A sparse file of 8 EiB was stored, and then its whole directory could not be read.
+    #[test]
+    fn what_is_too_long_to_be_read_is_never_written() {
+        assert_eq!(grown(MAX_CONTENT_LEN - 1, 1).unwrap(), MAX_CONTENT_LEN);
+        for (len, by) in [(MAX_CONTENT_LEN, 1), (4096, u64::MAX >> 1), (1, u64::MAX)] {
+            assert_eq!(grown(len, by).unwrap_err().class(), Class::Unsupported);
+        }
+        let fits = content::encode(&[Item::Hole(MAX_CONTENT_LEN)]);
+        assert_eq!(
+            content::decode(&fits).unwrap(),
+            [Item::Hole(MAX_CONTENT_LEN)]
+        );
     }
 }
