@@ -38,7 +38,7 @@ pub(super) fn line(text: &str) -> String {
     out
 }
 
-/// A message for a person: as [`line`], without the numbers of operating system errors, whose words say the same.
+/// A message for a person: as [`line()`], without the numbers of operating system errors, whose words say the same.
 pub(super) fn message(text: &str) -> String {
     const NUMBER: &str = " (os error ";
     let mut out = String::with_capacity(text.len());
