@@ -15,6 +15,8 @@ use crate::id::{ChunkId, ObjectId, RepositoryId};
 
 /// Names the catalog of the helper processes below; without it they have nothing to do.
 const PLACE: &str = "REPO_TEST_CATALOG";
+/// Names from here on are of packs that all writers bring; no writer's own pack may share one.
+const SHARED: u32 = 100_000_000;
 const REPOSITORY: RepositoryId = RepositoryId::new([7; 16]);
 
 /// A chunk id that looks random.
@@ -356,7 +358,10 @@ fn helper_writes_for_ever() {
     for round in 0.. {
         let name: u32 = number * 100_000 + round;
         // Every object brings one pack of its own, and one that all writers bring.
-        let packs = [pack(name, name * 20..name * 20 + 200), pack(round, 0..200)];
+        let packs = [
+            pack(name, name * 20..name * 20 + 200),
+            pack(SHARED + round, 0..200),
+        ];
         catalog
             .add_index_object(&ObjectId::of(&name.to_be_bytes()), &packs)
             .unwrap();
@@ -408,7 +413,7 @@ fn writers_share_a_catalog_and_may_be_killed() {
                     .all(Option::is_some),
                 "{name}"
             );
-            assert!(catalog.has_pack(&pack(round, 0..0).id).unwrap());
+            assert!(catalog.has_pack(&pack(SHARED + round, 0..0).id).unwrap());
         }
     }
     assert_eq!(catalog.index_objects().unwrap().len(), objects);
