@@ -50,7 +50,7 @@ UPDATE state SET value = value + 1 WHERE name = 'removals';
 
 /// Settings of every connection.
 pub(super) fn configure(connection: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
-    connection.busy_timeout(std::time::Duration::from_secs(60))?;
+    connection.busy_timeout(std::time::Duration::from_mins(1))?;
     connection.set_prepared_statement_cache_capacity(48);
     connection.pragma_update(None, "cache_size", -cache_kib)?;
     connection.pragma_update(None, "mmap_size", 0)?;
