@@ -138,6 +138,14 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
         },
     };
     let created = Repository::create(backend.as_ref(), &options, secret.unlock())
+        .inspect_err(|_| {
+            // A key file that opens nothing would be in the way of a second try. The failure that is told is the first one.
+            if let (Some(path), Ok(false)) =
+                (&args.key_file_out, backend.exists(&backend::Key::config()))
+            {
+                let _ = std::fs::remove_file(path);
+            }
+        })
         .hint_for(Class::Denied, || {
             "choose a place you may write to with --repo".into()
         })?;

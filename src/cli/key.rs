@@ -14,7 +14,7 @@ use crate::crypto::Role;
 use crate::crypto::slot::{SlotInfo, SlotKind};
 use crate::entry::Time;
 use crate::error::Class;
-use crate::repository::SlotOptions;
+use crate::repository::{Repository, SlotOptions};
 
 /// Manage keys: who can open the repository, and for what
 ///
@@ -204,7 +204,7 @@ fn add(args: &AddArgs, context: &Context) -> Done {
     };
     let slot = repository
         .add_slot(secret.unlock(), &options)
-        .inspect_err(|_| forget_key_file(args.new_key_file.as_deref()))?;
+        .inspect_err(|_| forget_key_file(args.new_key_file.as_deref(), &repository, &secret))?;
     told(context, "added", &slot)
 }
 
@@ -222,7 +222,9 @@ fn change(args: &ChangeArgs, context: &Context) -> Done {
     let (repository, old) = context.open_with_secret()?;
     let new = new_secret(args.new_key_file.as_ref())?;
     let now = jiff::Timestamp::now().as_second();
-    let slot = repository.change_slot(old.unlock(), new.unlock(), args.kdf.params(), now)?;
+    let slot = repository
+        .change_slot(old.unlock(), new.unlock(), args.kdf.params(), now)
+        .inspect_err(|_| forget_key_file(args.new_key_file.as_deref(), &repository, &new))?;
     told(context, "changed", &slot)
 }
 
@@ -244,8 +246,11 @@ fn rotate(context: &Context) -> Done {
 }
 
 /// Removes a key file that was made for a slot that could not be: it opens nothing, and would be in the way of a second try.
-fn forget_key_file(path: Option<&Path>) {
-    if let Some(path) = path {
+/// Where the slot is there although something failed afterwards, or nobody can say, the file stays.
+fn forget_key_file(path: Option<&Path>, repository: &Repository, secret: &Secret) {
+    if let Some(path) = path
+        && matches!(repository.opens_with(secret.unlock()), Ok(false))
+    {
         // The failure that is told is the first one.
         let _ = std::fs::remove_file(path);
     }

@@ -39,6 +39,8 @@ pub(super) struct Manner {
 pub(super) struct TermMonitor {
     manner: Manner,
     interrupted: Arc<AtomicBool>,
+    /// Standard error is a log: every message tells its time.
+    times: AtomicBool,
     counts: [AtomicU64; COUNTS],
     totals: [AtomicU64; COUNTS],
     /// The drawing thread wants to know what is worked on.
@@ -68,9 +70,11 @@ pub(super) struct Drawing {
 
 /// One message as JSON.
 #[derive(Serialize)]
-struct Message<'a> {
+struct Line<'a> {
     level: &'static str,
     message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
 }
 
 impl TermMonitor {
@@ -79,6 +83,7 @@ impl TermMonitor {
         Arc::new(Self {
             manner,
             interrupted,
+            times: AtomicBool::new(false),
             counts: [const { AtomicU64::new(0) }; COUNTS],
             totals: [const { AtomicU64::new(0) }; COUNTS],
             asked: AtomicBool::new(false),
@@ -134,13 +139,30 @@ impl TermMonitor {
         }
     }
 
+    /// From now on standard error is a log: messages tell their times, and there is an end to the warnings.
+    pub(super) fn tell_times(&self) {
+        self.times.store(true, Ordering::Relaxed);
+    }
+
+    fn is_log(&self) -> bool {
+        self.times.load(Ordering::Relaxed)
+    }
+
     fn print(&self, level: &'static str, message: &str) {
+        let now = self.is_log().then(text::now);
         let line = if self.manner.json {
-            serde_json::to_string(&Message { level, message }).unwrap_or_default()
-        } else if level == "warning" {
-            format!("repo: warning: {}", text::message(message))
+            let time = now.map(text::utc_time);
+            serde_json::to_string(&Line {
+                level,
+                message,
+                time,
+            })
+            .unwrap_or_default()
         } else {
-            format!("repo: {}", text::message(message))
+            let time = now.map(|now| format!("{} ", text::local_time(now)));
+            let level = if level == "warning" { "warning: " } else { "" };
+            let message = text::message(message);
+            format!("{}repo: {level}{message}", time.unwrap_or_default())
         };
         self.stderr(&line);
     }
@@ -299,14 +321,19 @@ impl Monitor for TermMonitor {
     }
 
     fn warn(&self, message: &str) {
-        {
+        let is_kept = {
             let mut warnings = lock(&self.warnings);
             warnings.count += 1;
-            if warnings.kept.len() < KEPT_WARNINGS {
+            let is_kept = warnings.kept.len() < KEPT_WARNINGS;
+            if is_kept {
                 warnings.kept.push(message.to_owned());
             }
+            is_kept
+        };
+        // A log must not fill the disk.
+        if is_kept || !self.is_log() {
+            self.print("warning", message);
         }
-        self.print("warning", message);
     }
 
     fn note(&self, message: &str) {

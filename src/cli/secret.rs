@@ -234,9 +234,11 @@ pub(super) fn create_key_file(path: &Path) -> Done<KeyFile> {
         .mode(0o600)
         .open(path)
         .at_path("create the key file", path)?;
-    file.write_all(&key.encode())
-        .and_then(|()| file.sync_all())
-        .at_path("write the key file", path)?;
+    if let Err(error) = file.write_all(&key.encode()).and_then(|()| file.sync_all()) {
+        // Half a key opens nothing; the failure that is told is the first one.
+        let _ = std::fs::remove_file(path);
+        return Err(error).at_path("write the key file", path)?;
+    }
     Ok(key)
 }
 

@@ -2,7 +2,7 @@
 
 use crate::format::snapshot::Snapshot;
 
-/// A tag to put on a snapshot: key, and value (empty without `=`).
+/// A tag to put on a snapshot: key, and value.
 pub(super) type Tag = (String, String);
 
 /// A tag to look for.
@@ -21,20 +21,42 @@ impl Wanted {
     }
 }
 
-/// Takes `KEY=VALUE` or `KEY` apart.
+/// Takes `KEY=VALUE` apart.
 pub(super) fn tag(text: &str) -> Result<Tag, String> {
-    let (key, value) = text.split_once('=').unwrap_or((text, ""));
-    if key.is_empty() {
-        return Err("a tag is KEY=VALUE, and the key is not empty".to_owned());
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        Some(_) => Err("a tag is KEY=VALUE, and the key is not empty".to_owned()),
+        None => Err(format!(
+            "a tag is KEY=VALUE, as host=web1; with no value: '{text}='"
+        )),
     }
-    Ok((key.to_owned(), value.to_owned()))
 }
 
 /// The same for searching: without `=` any value will do.
 pub(super) fn wanted(text: &str) -> Result<Wanted, String> {
+    if !text.is_empty() && !text.contains('=') {
+        let key = text.to_owned();
+        return Ok(Wanted { key, value: None });
+    }
     let (key, value) = tag(text)?;
     Ok(Wanted {
         key,
-        value: text.contains('=').then_some(value),
+        value: Some(value),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_without_a_value_is_a_pattern_only() {
+        assert_eq!(tag("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
+        assert_eq!(tag("a="), Ok(("a".to_owned(), String::new())));
+        assert!(tag("noeq").unwrap_err().contains("KEY=VALUE"));
+        assert!(tag("=b").is_err() && tag("").is_err());
+        assert_eq!(wanted("a").unwrap().value, None);
+        assert_eq!(wanted("a=").unwrap().value.as_deref(), Some(""));
+        assert!(wanted("").is_err());
+    }
 }

@@ -111,6 +111,15 @@ pub(super) fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
+/// Now.
+pub(super) fn now() -> Time {
+    let now = Timestamp::now();
+    Time::new(
+        now.as_second(),
+        u32::try_from(now.subsec_nanosecond()).unwrap_or(0),
+    )
+}
+
 /// A point in time in the local time zone, to the second.
 pub(super) fn local_time(time: Time) -> String {
     timestamp(time).map_or_else(

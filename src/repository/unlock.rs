@@ -217,6 +217,15 @@ impl Repository {
         Ok(changed.info().clone())
     }
 
+    /// True if there is a key slot that `unlock` opens.
+    pub fn opens_with(&self, unlock: Unlock<'_>) -> Result<bool> {
+        match open_slot(self.backend.as_ref(), self.id, unlock) {
+            Ok(_) => Ok(true),
+            Err(error) if error.class() == Class::WrongKey => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Begins a new epoch: what is written from now on is sealed to a new key pair, which every present slot gets.
     /// No data is rewritten. Returns the new epoch's number.
     pub fn rotate(&self) -> Result<u32> {

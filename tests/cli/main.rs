@@ -8,6 +8,7 @@
     reason = "this whole program is a test"
 )]
 
+mod errors;
 mod export;
 mod fixture;
 mod help;

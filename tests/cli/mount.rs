@@ -78,9 +78,15 @@ fn the_process_that_stays_shows_no_secret() {
     }
     let target = |link: &str| std::fs::read_link(format!("/proc/{pid}/{link}")).unwrap();
     assert_eq!(target("cwd").to_str(), Some("/"));
-    for fd in 0..3 {
+    for fd in 0..2 {
         assert_eq!(target(&format!("fd/{fd}")).to_str(), Some("/dev/null"));
     }
+    assert_eq!(target("fd/2").to_str(), answer["log"].as_str());
+    let log = std::fs::read_to_string(answer["log"].as_str().unwrap()).unwrap();
+    assert!(
+        log.contains("mounted all") && !log.contains(secret),
+        "{log}"
+    );
     let session = fixture.shell(&format!("ps -o sid= -p {pid}"));
     assert_eq!(
         session.trim(),
@@ -91,6 +97,44 @@ fn the_process_that_stays_shows_no_secret() {
         "kill {pid}; while kill -0 {pid} 2>/dev/null; do sleep 0.1; done"
     ));
     assert_eq!(fixture.shell("ls mnt"), "", "unmounted on SIGTERM");
+}
+
+/// What a mount in the background warned of once it was there went to /dev/null.
+#[test]
+fn later_warnings_of_a_mount_are_found_in_its_log() {
+    let fixture = Fixture::small();
+    fixture.shell("mkdir mnt");
+    let shown = fixture.ok(&["mount", "mnt"]);
+    let log = shown
+        .lines()
+        .find_map(|line| line.strip_prefix("warnings go to "));
+    let log = std::path::PathBuf::from(log.unwrap());
+    // The packs of content go while it is mounted.
+    fixture.shell("rm -r repository/data; ! cat mnt/latest/sub/numbers");
+    fixture.ok(&["umount", "mnt"]);
+    let text = std::fs::read_to_string(&log).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(
+        lines[0].contains("repo: mounted all snapshots on "),
+        "{text}"
+    );
+    assert!(lines[1].contains("repo: warning: mount: inode "), "{text}");
+    assert!(lines[1].starts_with("20"), "it tells the time: {text}");
+    let mode = fixture.shell(&format!("stat -c %a {}", log.display()));
+    assert_eq!(mode, "600\n");
+}
+
+/// A mount works without a place for its log, and says that there is none.
+#[test]
+fn a_mount_without_a_log_says_so() {
+    let fixture = Fixture::small();
+    fixture.shell("mkdir mnt; touch cache/mounts");
+    let ran = fixture.run(&["mount", "mnt", "--json"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.err.contains("warnings will be lost"), "{ran:?}");
+    let answer: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert!(answer.get("log").is_none());
+    fixture.ok(&["umount", "mnt"]);
 }
 
 #[test]

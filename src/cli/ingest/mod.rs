@@ -225,8 +225,14 @@ impl Args {
             }
         };
         if streams_only && !stream {
-            return Err(Failure::usage("--exact is for compressed streams")
-                .hint("files, directories and disks always come out as they were"));
+            return Err(
+                Failure::usage("--exact is for compressed streams").hint(if qcow2 {
+                    "a qcow2 image is taken as the disk in it, which comes out as a raw image; \
+                 '--kind stream' keeps the very bytes of the image"
+                } else {
+                    "files, directories and disks always come out as they were"
+                }),
+            );
         }
         if directories_only && !directory {
             return Err(Failure::usage("--exclude and the like are for directories")

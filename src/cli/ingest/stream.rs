@@ -48,10 +48,8 @@ pub(super) fn run(
         .hint_for(Class::Unsupported, || {
             "'--kind tar' takes it as a plain archive, '--kind stream' as plain bytes".to_owned()
         })
-        .hint_for(Class::Corrupt, || {
-            "no snapshot was made; what is damaged or cut short can be kept as it is with '--kind stream'"
-                .to_owned()
-        })
+        .hint_for(Class::Invalid, || unlike(args.kind))
+        .hint_for(Class::Corrupt, || unlike(args.kind))
 }
 
 /// Takes what a command prints. Its error output goes to ours.
@@ -126,6 +124,20 @@ impl Read for Patient {
 
 fn interrupted() -> Error {
     Error::new(Class::Interrupted, "interrupted")
+}
+
+/// What to do with what is not as an archive should be.
+fn unlike(kind: KindArg) -> String {
+    let kept = match kind {
+        KindArg::Auto => {
+            "if it only looks like an archive, or is damaged or cut short, '--kind stream'"
+        }
+        KindArg::Stack | KindArg::Volume | KindArg::Vm => {
+            "'--kind tar' takes it as a plain archive; whatever it is, '--kind stream'"
+        }
+        _ => "what is damaged, cut short or something else: '--kind stream'",
+    };
+    format!("no snapshot was made; {kept} keeps the bytes as they are")
 }
 
 /// What the library is told; `None` finds out.

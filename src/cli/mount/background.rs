@@ -4,22 +4,22 @@
 //! first process                                    this program again, `mount --serve`
 //!   spawn with two pipes                             read the secret until its pipe ends
 //!   write the secret, close the pipe  ------->       open, mount
-//!   wait for one line                 <-------       say the snapshot, leave the terminal behind
+//!   wait for one line                 <-------       say the snapshot and the log, leave the terminal behind
 //!   end                                              serve
 //! ```
 //! If it fails before that line it has said why on the standard error that both share, and its exit code becomes ours. Ctrl-C
-//! meanwhile reaches both, as they still are one job of the shell.
+//! meanwhile reaches both, as they still are one job of the shell. From that line on its standard error is the [`log`].
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use zeroize::Zeroizing;
 
-use super::{Answer, Args};
+use super::{Answer, Args, log};
 use crate::cli::context::Context;
 use crate::cli::exit::{Done, FAILURE, Failure};
 use crate::cli::secret::Secret;
@@ -32,6 +32,8 @@ const SECRETS: [&str; 4] = [
     "REPO_PASSPHRASE_COMMAND",
     "REPO_KEY_FILE",
 ];
+/// What the first process hears if there is a log.
+const LOGGED: &str = "log";
 /// No secret is longer.
 const MAX_SECRET_BYTES: usize = 128 << 10;
 
@@ -58,10 +60,14 @@ pub(super) fn start(
             .at("wait for the mount")?;
     }
     match line.strip_suffix('\n') {
-        Some(snapshot) => Ok(Answer {
-            snapshot: snapshot.to_owned(),
-            pid,
-        }),
+        Some(line) => {
+            let (snapshot, logged) = line.split_once(' ').unwrap_or((line, ""));
+            Ok(Answer {
+                snapshot: snapshot.to_owned(),
+                pid,
+                log: log_place(context, mountpoint)?.filter(|_| logged == LOGGED),
+            })
+        }
         None => Err(failed(child)),
     }
 }
@@ -137,11 +143,38 @@ pub(super) fn receive_secret() -> Done<Secret> {
     Secret::from_bytes(&bytes)
 }
 
+/// Where the log of the mount is; the same from both sides.
+fn log_place(context: &Context, mountpoint: &Path) -> Done<Option<PathBuf>> {
+    let Some(folder) = context.cache_folder() else {
+        return Ok(None);
+    };
+    let folder = std::path::absolute(&folder).at_path("find", &folder)?;
+    let mountpoint = std::path::absolute(mountpoint).at_path("find", mountpoint)?;
+    Ok(Some(log::place(&folder, &mountpoint)))
+}
+
+/// The log; a mount works without one as well.
+fn open_log(context: &Context, mountpoint: &Path) -> Option<File> {
+    let opened = match log_place(context, mountpoint) {
+        Ok(Some(place)) => log::open(&place).map_err(|error| error.to_string()),
+        Ok(None) => Err("HOME is not set".to_owned()),
+        Err(failure) => Err(failure.message().unwrap_or_default()),
+    };
+    opened
+        .map_err(|why| {
+            let monitor = context.monitor();
+            monitor.say(&format!("the mount's warnings will be lost: no log: {why}"));
+        })
+        .ok()
+}
+
 /// In the background: says that the mount can be used, and lets go of the terminal, the job and the directory.
-pub(super) fn ready(answer: &Answer) -> Done {
+pub(super) fn ready(context: &Context, mountpoint: &Path, answer: &Answer) -> Done {
+    let log = open_log(context, mountpoint);
     let mut out = std::io::stdout().lock();
     // If nobody waits any more, the mount is there all the same.
-    let _ = writeln!(out, "{}", answer.snapshot);
+    let logged = if log.is_some() { LOGGED } else { "" };
+    let _ = writeln!(out, "{} {logged}", answer.snapshot);
     let _ = out.flush();
     // A process group leader cannot begin a session; then it is nobody's job already.
     let _ = rustix::process::setsid();
@@ -154,6 +187,15 @@ pub(super) fn ready(answer: &Answer) -> Done {
     let null = null.as_fd();
     rustix::stdio::dup2_stdin(null).at("leave standard input")?;
     rustix::stdio::dup2_stdout(null).at("leave standard output")?;
-    rustix::stdio::dup2_stderr(null).at("leave standard error")?;
+    let errors = log.as_ref().map_or(null, AsFd::as_fd);
+    rustix::stdio::dup2_stderr(errors).at("leave standard error")?;
+    let monitor = context.monitor();
+    monitor.tell_times();
+    monitor.say(&format!(
+        "mounted {} on {}; served by process {}",
+        answer.what(),
+        mountpoint.display(),
+        answer.pid
+    ));
     Ok(())
 }

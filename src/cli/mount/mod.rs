@@ -5,6 +5,7 @@
 //! first process ends, so that whoever calls it can use the mount at once, and learns why if there is none.
 
 mod background;
+mod log;
 mod owner;
 
 use std::ffi::OsString;
@@ -31,7 +32,7 @@ use crate::vfs::{Owner, Store};
 /// first. Disk images inside can be loop-mounted.
 ///
 /// The mount is read-only in every respect. It is served in the background until 'repo umount', or umount(8), or a restart; with
-/// --foreground until Ctrl-C. Damage in the repository is an I/O error of the file concerned, never wrong bytes.
+/// --foreground until Ctrl-C; its warnings go to a log file, which the command names. Damage in the repository is an I/O error of the file concerned, never wrong bytes.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "repo mount [OPTIONS] [REF] MOUNTPOINT",
@@ -68,6 +69,8 @@ struct Mounted<'a> {
     mountpoint: &'a str,
     snapshot: Option<String>,
     pid: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<String>,
 }
 
 /// Mounts, here or in the background.
@@ -79,14 +82,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
     };
     if args.serve {
         let secret = background::receive_secret()?;
-        return serve(
-            args,
-            context,
-            reference,
-            &mountpoint,
-            &secret,
-            &background::ready,
-        );
+        return serve(args, context, reference, &mountpoint, &secret, &|answer| {
+            background::ready(context, &mountpoint, answer)
+        });
     }
     // What can be known to fail without a passphrase fails before one is asked for.
     let (backend, _) = context.find()?;
@@ -108,6 +106,18 @@ pub(super) struct Answer {
     snapshot: String,
     /// The process that serves it.
     pid: u32,
+    /// Where its warnings go, if not to standard error.
+    log: Option<PathBuf>,
+}
+
+impl Answer {
+    /// For people.
+    fn what(&self) -> String {
+        match self.snapshot.get(..8) {
+            Some(short) => format!("snapshot {short}"),
+            None => "all snapshots".to_owned(),
+        }
+    }
 }
 
 /// Opens, mounts and serves until the end; `ready` is called in between.
@@ -132,6 +142,7 @@ fn serve(
     let answer = Answer {
         snapshot,
         pid: std::process::id(),
+        log: None,
     };
     let mut told = Ok(());
     let store: Arc<dyn Store> = repository;
@@ -143,6 +154,12 @@ fn serve(
         let shown = mountpoint.display();
         format!("'repo umount {shown}' ends what is there; or choose another directory")
     })?;
+    if args.serve {
+        let shown = mountpoint.display();
+        context
+            .monitor()
+            .say(&format!("no longer mounted on {shown}"));
+    }
     told
 }
 
@@ -192,16 +209,22 @@ fn tell(context: &Context, mountpoint: &Path, answer: &Answer) -> Done {
             mountpoint: &shown,
             snapshot,
             pid: answer.pid,
+            log: answer
+                .log
+                .as_ref()
+                .map(|log| log.to_string_lossy().into_owned()),
         })?;
     } else if !context.globals().quiet {
-        let what = match answer.snapshot.get(..8) {
-            Some(short) => format!("snapshot {short}"),
-            None => "all snapshots".to_owned(),
-        };
-        let shown = text::line(&shown);
+        let (what, shown) = (answer.what(), text::line(&shown));
         out.line(format!(
             "mounted {what} on {shown}; 'repo umount {shown}' ends it"
         ))?;
+        if let Some(log) = &answer.log {
+            out.line(format!(
+                "warnings go to {}",
+                text::line(&log.to_string_lossy())
+            ))?;
+        }
     }
     out.finish()
 }
