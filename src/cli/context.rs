@@ -126,6 +126,11 @@ impl Context {
         }
     }
 
+    /// Where what does not fit in memory may go; `None` if there is no such place.
+    pub(super) fn scratch(&self) -> Option<PathBuf> {
+        self.cache_folder().map(|folder| folder.join("scratch"))
+    }
+
     /// The secret that opens the repository, or will open a new one.
     pub(super) fn secret(&self, purpose: Purpose) -> Done<Secret> {
         let key_file = self.globals.key_file.as_deref();

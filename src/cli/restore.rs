@@ -156,7 +156,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
         &repository,
         &selections,
         &args.target,
-        &args.options(),
+        &args.options(context),
         &context.library_monitor(),
         &mut each,
     );
@@ -197,7 +197,7 @@ pub(super) fn lost(count: u64) -> Done {
 }
 
 impl Args {
-    fn options(&self) -> RestoreOptions {
+    fn options(&self, context: &Context) -> RestoreOptions {
         let defaults = RestoreOptions::default();
         let owner = if self.no_owner {
             Owner::Skip
@@ -223,6 +223,7 @@ impl Args {
                 ..defaults.place
             },
             threads: self.threads.unwrap_or(defaults.threads),
+            scratch: context.scratch(),
         }
     }
 }

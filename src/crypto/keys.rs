@@ -89,6 +89,14 @@ impl CatalogKey {
         }
     }
 
+    /// A key for what one process writes for itself alone, and nobody reads afterwards.
+    pub fn ephemeral() -> Result<Self, CryptoError> {
+        Ok(Self {
+            rows: Secret32::generate()?,
+            names: Secret32::generate()?,
+        })
+    }
+
     /// What stands for `name` (a path, say) where a row is looked up by it.
     pub fn name(&self, name: &[u8]) -> [u8; 32] {
         *blake3::keyed_hash(self.names.expose(), name).as_bytes()

@@ -8,12 +8,14 @@ mod checked;
 mod memory;
 mod meta;
 mod path;
+mod shelf;
 mod stream;
 
 pub use checked::Checked;
 pub use memory::{MemoryEntry, MemorySink, MemorySource, Piece};
 pub use meta::{Meta, Stat, Time, Xattr};
 pub use path::{EntryPath, MAX_NAME_BYTES, PathError};
+pub use shelf::{MemoryShelf, Shelf, ShelfKey, shelf_key};
 pub use stream::{Known, Order, Outcome, Sink, Source, Want};
 
 /// What an entry is. Everything that a name in a directory can stand for.

@@ -3,10 +3,11 @@
 //! The last member of a path is what the tree shows, as when the archive is extracted; contents that the tree does not show
 //! become overrides of the recipe, so the archive still comes out as it went in.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::links::Links;
+use super::recipe::Overrides;
 use super::sorter::{Record, Sorter};
 use super::tree::TreeBuilder;
 use crate::entry::EntryPath;
@@ -17,21 +18,18 @@ use crate::format::{Cursor, put_bytes, put_varint};
 use crate::progress::Monitor;
 use crate::repository::{Repository, Writer};
 
-/// Hard links that point to hard links are followed this far.
-const MAX_LINK_HOPS: usize = 64;
-
 /// What one member is.
-enum Member {
+pub(super) enum Member {
     Node(Box<Node>),
     Link(EntryPath),
 }
 
 /// A member read back from the sorter.
-struct Sorted {
-    path: EntryPath,
+pub(super) struct Sorted {
+    pub(super) path: EntryPath,
     /// Which content operation of the recipe has its content.
     operation: Option<u64>,
-    member: Member,
+    pub(super) member: Member,
 }
 
 /// Collects the members of an archive.
@@ -39,21 +37,18 @@ pub(super) struct ArchiveTree {
     sorter: Sorter,
     ordinal: u64,
     links: u64,
-}
-
-/// A file with several names.
-struct Group {
-    number: u64,
-    names: u32,
-    node: Option<Node>,
+    repository: Arc<Repository>,
+    scratch: Option<PathBuf>,
 }
 
 impl ArchiveTree {
     pub(super) fn new(repository: &Arc<Repository>, scratch: Option<PathBuf>) -> Self {
         Self {
-            sorter: Sorter::new(repository, scratch),
+            sorter: Sorter::new(repository, scratch.clone()),
             ordinal: 0,
             links: 0,
+            repository: Arc::clone(repository),
+            scratch,
         }
     }
 
@@ -90,32 +85,32 @@ impl ArchiveTree {
         })
     }
 
-    /// Builds the tree; the contents that it does not show are returned, sorted.
+    /// Builds the tree; the contents that it does not show are returned.
     pub(super) fn build(
         mut self,
         tree: &mut TreeBuilder,
         writer: &Writer,
         monitor: &dyn Monitor,
-    ) -> Result<Vec<Override>> {
-        let groups = if self.links == 0 {
-            Links::default()
+    ) -> Result<Overrides> {
+        let links = if self.links == 0 {
+            None
         } else {
-            self.find_groups()?
+            Some(Links::find(&mut self.sorter, self.scratch.as_deref())?)
         };
         let mut placer = Placer {
             tree,
             writer,
             monitor,
-            groups,
+            links,
             blocked: None,
-            overrides: Vec::new(),
+            overrides: Overrides::new(Sorter::new(&self.repository, self.scratch)),
         };
         let mut last: Option<Sorted> = None;
         self.sorter.for_each(|record| {
             let next = read(&record)?;
             if let Some(before) = last.take() {
                 if before.path == next.path {
-                    placer.superseded(&before);
+                    placer.superseded(&before)?;
                 } else {
                     placer.place(before)?;
                 }
@@ -126,70 +121,8 @@ impl ArchiveTree {
         if let Some(before) = last {
             placer.place(before)?;
         }
-        let mut overrides = placer.overrides;
-        overrides.sort_by_key(|o| o.ordinal);
-        Ok(overrides)
+        Ok(placer.overrides)
     }
-
-    /// Which files have several names: one pass over the links, one to fetch what they point to.
-    fn find_groups(&mut self) -> Result<Links> {
-        let mut targets: HashMap<EntryPath, Option<EntryPath>> = HashMap::new();
-        self.sorter.for_each(|record| {
-            let sorted = read(&record)?;
-            match sorted.member {
-                Member::Link(target) => targets.insert(sorted.path, Some(target)),
-                Member::Node(_) => targets
-                    .get_mut(&sorted.path)
-                    .and_then(Option::take)
-                    .map(Some),
-            };
-            Ok(())
-        })?;
-        let mut links: Vec<(&EntryPath, EntryPath)> = Vec::new();
-        for (path, target) in &targets {
-            let Some(mut end) = target.clone() else {
-                continue;
-            };
-            for _ in 0..MAX_LINK_HOPS {
-                match targets.get(&end) {
-                    Some(Some(next)) => end = next.clone(),
-                    _ => break,
-                }
-            }
-            links.push((path, end));
-        }
-        links.sort();
-        let mut found = Links::default();
-        for (path, end) in links {
-            let number = found.groups.len() as u64 + 1;
-            let group = found.groups.entry(end.clone()).or_insert(Group {
-                number,
-                names: 1,
-                node: None,
-            });
-            group.names = group.names.saturating_add(1);
-            found.targets.insert(path.clone(), end);
-        }
-        self.sorter.for_each(|record| {
-            let sorted = read(&record)?;
-            if let (Some(group), Member::Node(node)) =
-                (found.groups.get_mut(&sorted.path), sorted.member)
-            {
-                group.node = Some(*node);
-            }
-            Ok(())
-        })?;
-        Ok(found)
-    }
-}
-
-/// Hard links of an archive.
-#[derive(Default)]
-struct Links {
-    /// Where each link ends.
-    targets: HashMap<EntryPath, EntryPath>,
-    /// The files at those ends.
-    groups: HashMap<EntryPath, Group>,
 }
 
 /// Puts members into the tree in walk order.
@@ -197,25 +130,25 @@ struct Placer<'a> {
     tree: &'a mut TreeBuilder,
     writer: &'a Writer,
     monitor: &'a dyn Monitor,
-    groups: Links,
+    links: Option<Links>,
     /// The last path that is no directory: nothing can lie below it.
     blocked: Option<EntryPath>,
-    overrides: Vec<Override>,
+    overrides: Overrides,
 }
 
 impl Placer<'_> {
     /// A member that a later one of the same path replaced.
-    fn superseded(&mut self, sorted: &Sorted) {
+    fn superseded(&mut self, sorted: &Sorted) -> Result<()> {
         let (Some(ordinal), Member::Node(node)) = (sorted.operation, &sorted.member) else {
-            return;
+            return Ok(());
         };
         let Body::File { content, .. } = &node.body else {
-            return;
+            return Ok(());
         };
-        self.overrides.push(Override {
+        self.overrides.push(&Override {
             ordinal,
             content: content.clone(),
-        });
+        })
     }
 
     fn place(&mut self, sorted: Sorted) -> Result<()> {
@@ -233,18 +166,19 @@ impl Placer<'_> {
             self.monitor.warn(&format!(
                 "'{path}' lies below something that is no directory: it is kept in the archive but not shown"
             ));
-            self.superseded(&Sorted {
+            return self.superseded(&Sorted {
                 path,
                 operation,
                 member,
             });
-            return Ok(());
         }
         let mut node = match member {
             Member::Node(node) => *node,
             Member::Link(target) => {
-                let end = self.groups.targets.get(&path).unwrap_or(&target);
-                let linked = self.groups.groups.get(end).and_then(|g| g.node.as_ref());
+                let linked = match &self.links {
+                    Some(links) => links.linked(&target)?,
+                    None => None,
+                };
                 let Some(linked) = linked.filter(|n| !matches!(n.body, Body::Directory(_))) else {
                     self.monitor.warn(&format!(
                         "the hard link '{path}' points to '{target}', which the archive does not have: \
@@ -252,9 +186,7 @@ impl Placer<'_> {
                     ));
                     return Ok(());
                 };
-                let mut node = linked.clone();
-                self.join_group(&mut node, &end.clone());
-                node
+                linked
             }
         };
         node.name = path.name().to_vec();
@@ -265,19 +197,14 @@ impl Placer<'_> {
         if directory {
             return self.tree.directory(&path, node, self.writer);
         }
-        if node.link_group == 0 {
-            self.join_group(&mut node, &path);
+        if let Some(links) = &self.links
+            && node.link_group == 0
+        {
+            links.join(&mut node, &path)?;
         }
         self.tree.leaf(&path, &node, None, self.writer)?;
         self.blocked = Some(path);
         Ok(())
-    }
-
-    fn join_group(&self, node: &mut Node, end: &EntryPath) {
-        if let Some(group) = self.groups.groups.get(end) {
-            node.link_group = group.number;
-            node.links = group.names;
-        }
     }
 }
 
@@ -289,7 +216,7 @@ fn sort_key(path: &EntryPath) -> Vec<u8> {
         .collect()
 }
 
-fn read(record: &Record) -> Result<Sorted> {
+pub(super) fn read(record: &Record) -> Result<Sorted> {
     let bad = |e| Error::caused(Class::Corrupt, "a record of the ingest", e);
     let mut cursor = Cursor::new(&record.value);
     let kind = cursor.byte("kind").map_err(bad)?;

@@ -1,6 +1,5 @@
 //! The assembler: from events and the workers' results to nodes, in stream order, on a thread of its own.
 
-use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -9,8 +8,9 @@ use crossbeam_channel::Receiver;
 use super::archive::ArchiveTree;
 use super::feed::{Event, Turn};
 use super::known::KnownFiles;
+use super::links::FirstNames;
 use super::list::ItemList;
-use super::recipe::{RecipeWriter, put_overrides};
+use super::recipe::RecipeWriter;
 use super::tree::{TreeBuilder, directory};
 use crate::chunk::GearTable;
 use crate::entry::{Entry, EntryPath, Kind, Outcome};
@@ -48,7 +48,7 @@ pub(super) struct Assembler<'a> {
     items: VecDeque<Item>,
     file: Option<(Box<Entry>, ItemList)>,
     /// Files with names still to come, by their first path.
-    links: HashMap<EntryPath, (Node, u32)>,
+    links: FirstNames,
     link_groups: u64,
 }
 
@@ -59,6 +59,7 @@ impl<'a> Assembler<'a> {
         known: Option<Arc<KnownFiles>>,
         mode: Mode,
         table: Arc<GearTable>,
+        links: FirstNames,
     ) -> Self {
         Self {
             writer,
@@ -68,7 +69,7 @@ impl<'a> Assembler<'a> {
             table,
             items: VecDeque::new(),
             file: None,
-            links: HashMap::new(),
+            links,
             link_groups: 0,
         }
     }
@@ -146,7 +147,7 @@ impl<'a> Assembler<'a> {
         match &mut self.mode {
             Mode::Archive(tree, _) => tree.node(&entry.path, &node, None),
             Mode::Walk => {
-                self.begin_group(&entry, &mut node);
+                self.begin_group(&entry, &mut node)?;
                 self.tree.leaf(&entry.path, &node, None, self.writer)
             }
         }
@@ -178,7 +179,7 @@ impl<'a> Assembler<'a> {
 
     /// A file in walk order, read or known.
     fn file_node(&mut self, entry: &Entry, mut node: Node, settled: bool) -> Result<()> {
-        self.begin_group(entry, &mut node);
+        self.begin_group(entry, &mut node)?;
         self.tree.leaf(
             &entry.path,
             &node,
@@ -188,34 +189,29 @@ impl<'a> Assembler<'a> {
     }
 
     /// The first name of a file with several.
-    fn begin_group(&mut self, entry: &Entry, node: &mut Node) {
+    fn begin_group(&mut self, entry: &Entry, node: &mut Node) -> Result<()> {
         node.link_group = 0;
         node.links = 1;
         if let Some(stat) = entry.stat.filter(|stat| stat.links > 1) {
             self.link_groups += 1;
             node.link_group = self.link_groups;
             node.links = stat.links;
-            self.links
-                .insert(entry.path.clone(), (node.clone(), stat.links - 1));
+            self.links.put(&entry.path, node, stat.links - 1)?;
         }
+        Ok(())
     }
 
     fn hard_link(&mut self, entry: &Entry, target: &EntryPath) -> Result<()> {
         if let Mode::Archive(tree, _) = &mut self.mode {
             return tree.link(&entry.path, target);
         }
-        let Some((first, left)) = self.links.get_mut(target) else {
+        let Some(mut node) = self.links.take(target)? else {
             self.monitor.warn(&format!(
                 "'{}' is a hard link to '{target}', which could not be read: left out",
                 entry.path
             ));
             return Ok(());
         };
-        let mut node = first.clone();
-        *left -= 1;
-        if *left == 0 {
-            self.links.remove(target);
-        }
         node.name = entry.path.name().to_vec();
         self.tree.leaf(&entry.path, &node, None, self.writer)
     }
@@ -228,7 +224,7 @@ impl<'a> Assembler<'a> {
         if let Mode::Archive(members, ops) = std::mem::replace(&mut self.mode, Mode::Walk) {
             let replaced = members.build(&mut self.tree, self.writer, self.monitor)?;
             recipe = ops.finish(self.writer)?;
-            overrides = put_overrides(&replaced, &self.table, self.writer)?;
+            overrides = replaced.finish(&self.table, self.writer)?;
         }
         let (root, counts) = self.tree.finish(self.writer)?;
         Ok(Assembled {

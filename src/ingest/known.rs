@@ -18,11 +18,16 @@ use crate::format::{Cursor, DecodeError, put_bytes, put_varint, put_zigzag};
 use crate::repository::{Repository, lock};
 
 /// Files of one row.
+#[cfg(not(test))]
 const PART_FILES: usize = 2048;
+#[cfg(test)]
+const PART_FILES: usize = 3;
 /// Decoded rows that are kept, in bytes.
 const CACHE_BYTES: usize = 24 << 20;
 /// Rows that are written in one transaction.
 const WRITE_ROWS: usize = 512;
+/// The same in bytes.
+const WRITE_BYTES: usize = 8 << 20;
 
 type RowKey = [u8; 16];
 /// Key, part, sealed value.
@@ -73,9 +78,17 @@ struct Part {
     bytes: usize,
 }
 
-/// The files of a directory as they are seen in this run.
+/// The files of a directory as they are seen in this run. Of a large one only the first part and the present one are held.
 pub(super) struct DirectoryRecord {
+    /// The first part, once it is complete.
+    first: Vec<File>,
+    /// The present part.
     files: Vec<File>,
+    /// First names of the complete parts.
+    firsts: Vec<Vec<u8>>,
+    /// Files of the complete parts, and how many of these were taken over.
+    complete: usize,
+    complete_reused: usize,
     enabled: bool,
     /// How many were taken over from the last run.
     pub(super) reused: usize,
@@ -84,7 +97,11 @@ pub(super) struct DirectoryRecord {
 impl DirectoryRecord {
     pub(super) fn new(enabled: bool) -> Self {
         Self {
+            first: Vec::new(),
             files: Vec::new(),
+            firsts: Vec::new(),
+            complete: 0,
+            complete_reused: 0,
             enabled,
             reused: 0,
         }
@@ -182,12 +199,22 @@ impl KnownFiles {
     }
 
     /// Notes a file for the next run.
-    pub(super) fn record(&self, record: &mut DirectoryRecord, entry: &Entry, encoded: &[u8]) {
+    pub(super) fn record(
+        &self,
+        record: &mut DirectoryRecord,
+        entry: &Entry,
+        encoded: &[u8],
+    ) -> Result<()> {
         let (Some(signature), Some(stat)) = (signature(entry), entry.stat) else {
-            return;
+            return Ok(());
         };
         if !record.enabled || settled(stat.ctime) >= self.begun {
-            return;
+            return Ok(());
+        }
+        // Only now: whether the last file was taken over is said after it was noted.
+        if record.files.len() == PART_FILES {
+            let key = self.directory_key(&entry.path.parent().unwrap_or_default());
+            self.complete_part(&key, record)?;
         }
         let name = entry.path.name().to_vec();
         record.files.push(File {
@@ -195,52 +222,84 @@ impl KnownFiles {
             signature,
             node: encoded.to_vec(),
         });
+        Ok(())
+    }
+
+    /// The present part of a directory has all its files: it is written, unless it is the first, which tells of all others.
+    fn complete_part(&self, key: &RowKey, record: &mut DirectoryRecord) -> Result<()> {
+        let files = std::mem::take(&mut record.files);
+        let (Some(first), Some(last)) = (files.first(), files.last()) else {
+            return Ok(());
+        };
+        let index = u32::try_from(record.firsts.len())
+            .map_err(|_| Error::invalid("too many files in one directory"))?;
+        let reused = record.reused - record.complete_reused;
+        record.firsts.push(first.name.clone());
+        record.complete += files.len();
+        record.complete_reused = record.reused;
+        if index == 0 {
+            record.first = files;
+            return Ok(());
+        }
+        // As many of the same files, between the same two: the same files.
+        let unchanged = reused == files.len()
+            && self.part(*key, index).is_some_and(|before| {
+                let ends = (before.files.first(), before.files.last());
+                let names = (ends.0.map(|f| &f.name), ends.1.map(|f| &f.name));
+                before.files.len() == files.len()
+                    && names == (Some(&first.name), Some(&last.name))
+                    && self.is_committed(before.run)
+            });
+        if unchanged {
+            return Ok(());
+        }
+        self.put_part(key, index, 0, &[], &files)
     }
 
     /// Writes the row of a directory that is complete, if it differs from what the catalog has.
-    pub(super) fn keep(&self, path: &EntryPath, record: &DirectoryRecord) -> Result<()> {
+    pub(super) fn keep(&self, path: &EntryPath, mut record: DirectoryRecord) -> Result<()> {
         let key = self.directory_key(path);
         let before = self.part(key, 0);
+        self.complete_part(&key, &mut record)?;
         let unchanged = before.as_ref().is_some_and(|part| {
-            part.total == record.files.len()
-                && record.reused == record.files.len()
+            part.total == record.complete
+                && record.reused == record.complete
                 && self.is_committed(part.run)
         });
-        if unchanged || (before.is_none() && record.files.is_empty()) {
+        if unchanged || (before.is_none() && record.complete == 0) {
             return Ok(());
         }
-        let firsts: Vec<&[u8]> = record
-            .files
-            .chunks(PART_FILES)
-            .map(|files| files[0].name.as_slice())
-            .collect();
-        let mut parts = record.files.chunks(PART_FILES);
-        let mut rows = Vec::new();
-        for index in 0..firsts.len().max(1) {
-            let index = u32::try_from(index).map_err(|_| Error::invalid("too many files"))?;
-            let mut plain = self.run.to_vec();
-            put_varint(&mut plain, if index == 0 { firsts.len() as u64 } else { 0 });
-            put_varint(&mut plain, record.files.len() as u64);
-            if index == 0 {
-                for first in &firsts {
-                    put_bytes(&mut plain, first);
-                }
-            }
-            for file in parts.next().unwrap_or_default() {
-                put_bytes(&mut plain, &file.name);
-                put_bytes(&mut plain, &file.signature);
-                put_bytes(&mut plain, &file.node);
-            }
-            let sealed = self
-                .repository
-                .catalog_key()
-                .seal(&context(&key, index), &plain)
-                .map_err(|e| Error::caused(e.class(), "seal a catalog row", e))?;
-            rows.push((key, index, sealed));
+        self.put_part(&key, 0, record.complete, &record.firsts, &record.first)
+    }
+
+    fn put_part(
+        &self,
+        key: &RowKey,
+        index: u32,
+        total: usize,
+        firsts: &[Vec<u8>],
+        files: &[File],
+    ) -> Result<()> {
+        let mut plain = self.run.to_vec();
+        put_varint(&mut plain, firsts.len() as u64);
+        put_varint(&mut plain, total as u64);
+        for first in firsts {
+            put_bytes(&mut plain, first);
         }
+        for file in files {
+            put_bytes(&mut plain, &file.name);
+            put_bytes(&mut plain, &file.signature);
+            put_bytes(&mut plain, &file.node);
+        }
+        let sealed = self
+            .repository
+            .catalog_key()
+            .seal(&context(key, index), &plain)
+            .map_err(|e| Error::caused(e.class(), "seal a catalog row", e))?;
         let mut pending = lock(&self.rows);
-        pending.extend(rows);
-        if pending.len() >= WRITE_ROWS {
+        pending.push((*key, index, sealed));
+        let bytes: usize = pending.iter().map(|(_, _, row)| row.len()).sum();
+        if pending.len() >= WRITE_ROWS || bytes >= WRITE_BYTES {
             put_rows(&self.repository, &mut pending)?;
         }
         Ok(())

@@ -11,6 +11,7 @@ mod archive;
 mod assemble;
 mod feed;
 mod known;
+mod links;
 mod list;
 mod recipe;
 mod shards;
@@ -25,17 +26,19 @@ use std::sync::Arc;
 use crossbeam_channel::bounded;
 
 use crate::chunk::{Cutter, GearTable, Params};
-use crate::entry::{Entry, Known, Order, Source, Time};
+use crate::entry::{Entry, Known, Order, Shelf, Source, Time};
 use crate::error::{Class, Error, Result};
 use crate::format::content::Item;
 use crate::format::snapshot::{Counts, Snapshot, StreamDigest, StreamKind, Wrapping};
 use crate::id::SnapshotId;
 use crate::progress::Monitor;
+use crate::repository::shelf::SpillShelf;
 use crate::repository::{Cutting, Finished, Repository, Writer, WriterOptions};
 use archive::ArchiveTree;
 use assemble::{Assembled, Assembler, Mode};
 use feed::{Choose, Feed, FeedState};
 use known::KnownFiles;
+use links::FirstNames;
 use recipe::RecipeWriter;
 pub use stream::{StreamRequest, ingest_stream};
 use warnings::WarningLog;
@@ -64,7 +67,7 @@ pub struct IngestRequest {
     pub program: String,
     /// Identifies the source among those of this repository, so that its unchanged files are recognised; `None` for streams.
     pub known_as: Option<Vec<u8>>,
-    /// Where sorted runs of a large archive may be spilled (sealed); `None` keeps all in memory.
+    /// Where members of a large archive and files with many names may be spilled (sealed); `None` keeps all in memory.
     pub scratch: Option<PathBuf>,
     /// Tells the time of the commit; the library reads no clock.
     pub clock: fn() -> Time,
@@ -156,6 +159,11 @@ impl Ingest {
         self.known.clone().map(|known| known as Arc<dyn Known>)
     }
 
+    /// Where a source keeps files of which more names may come.
+    pub fn shelf(&self) -> Arc<dyn Shelf> {
+        Arc::new(SpillShelf::new(self.request.scratch.clone()))
+    }
+
     /// Takes in a source, then commits the snapshot. `cutting` chooses how a file is cut; `facts` is asked when the
     /// stream is over.
     pub fn run<S: Source>(
@@ -202,11 +210,12 @@ impl Ingest {
             state: FeedState::default(),
         };
         let known = self.known.clone();
+        let links = FirstNames::new(self.request.scratch.clone());
         std::thread::scope(|scope| {
             let assembler = std::thread::Builder::new()
                 .name("assembler".to_owned())
                 .spawn_scoped(scope, || {
-                    Assembler::new(&self.writer, self.log.as_ref(), known, mode, table)
+                    Assembler::new(&self.writer, self.log.as_ref(), known, mode, table, links)
                         .run(&incoming)
                 })
                 .map_err(|e| Error::io("start the assembler", e))?;

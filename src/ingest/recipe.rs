@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::list::ItemList;
+use super::sorter::{Record, Sorter};
 use crate::chunk::{Cutter, GearTable, Params};
 use crate::error::{Class, Error, Result};
 use crate::format::content::Item;
@@ -108,16 +109,33 @@ impl RecipeWriter {
     }
 }
 
-/// Stores overrides, which must come sorted by their ordinals.
-pub(super) fn put_overrides(
-    overrides: &[Override],
-    table: &Arc<GearTable>,
-    writer: &Writer,
-) -> Result<Vec<Item>> {
-    let mut stream = MetaStream::new(table)?;
-    for one in overrides {
-        one.encode(stream.window());
-        stream.flush(writer, false)?;
+/// The contents of members that the tree does not show, to be stored in the order of their ordinals: there may be as many as
+/// members, so they are sorted like those.
+pub(super) struct Overrides(Sorter);
+
+impl Overrides {
+    pub(super) fn new(sorter: Sorter) -> Self {
+        Self(sorter)
     }
-    stream.finish(writer)
+
+    /// One more.
+    pub(super) fn push(&mut self, one: &Override) -> Result<()> {
+        let mut value = Vec::new();
+        one.encode(&mut value);
+        self.0.push(Record {
+            key: one.ordinal.to_be_bytes().to_vec(),
+            ordinal: one.ordinal,
+            value,
+        })
+    }
+
+    /// Stores them.
+    pub(super) fn finish(mut self, table: &Arc<GearTable>, writer: &Writer) -> Result<Vec<Item>> {
+        let mut stream = MetaStream::new(table)?;
+        self.0.for_each(|record| {
+            stream.window().extend_from_slice(&record.value);
+            stream.flush(writer, false)
+        })?;
+        stream.finish(writer)
+    }
 }

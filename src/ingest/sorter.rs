@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::error::{At, Error, Result};
 use crate::format::{Cursor, put_bytes, put_varint};
-use crate::repository::Repository;
+use crate::repository::{Repository, scratch};
 
 /// Bytes of records that stay in memory.
 const RUN_BYTES: usize = 48 << 20;
@@ -69,11 +69,7 @@ impl Sorter {
             return Ok(());
         };
         let what = format!("a scratch file in {}", directory.display());
-        let flags =
-            rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC;
-        let file =
-            rustix::fs::open(directory, flags, rustix::fs::Mode::from_raw_mode(0o600)).at(&what)?;
-        let mut file = File::from(file);
+        let mut file = scratch::file(directory)?;
         self.records.sort_unstable();
         let mut piece = Vec::new();
         for record in self.records.drain(..) {

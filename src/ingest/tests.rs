@@ -20,6 +20,7 @@ struct Fixture {
     backend: Arc<Memory>,
     key: KeyFile,
     recorder: Arc<Recorder>,
+    scratch: tempfile::TempDir,
 }
 
 impl Fixture {
@@ -41,6 +42,7 @@ impl Fixture {
             backend,
             key,
             recorder: Arc::default(),
+            scratch: tempfile::tempdir().unwrap(),
         }
     }
 
@@ -62,7 +64,11 @@ impl Fixture {
         order: Order,
     ) -> IngestSummary {
         let monitor: Arc<dyn Monitor> = self.recorder.clone();
-        let ingest = Ingest::begin(repository, request("test"), &monitor).unwrap();
+        let request = IngestRequest {
+            scratch: Some(self.scratch.path().to_owned()),
+            ..request("test")
+        };
+        let ingest = Ingest::begin(repository, request, &monitor).unwrap();
         ingest
             .run(
                 MemorySource::new(entries, order),
@@ -237,6 +243,106 @@ fn members_of_an_archive_may_come_in_any_order_and_again() {
     assert_eq!(names, ["d", "d/one", "d/two", "z", "z/deep", "z/deep/file"]);
     assert_eq!(summary.snapshot.warning_count, 1);
     assert!(!summary.snapshot.overrides.is_empty());
+}
+
+/// Links and replaced contents were kept in memory, hundreds of bytes for each: now they are spilled, here all of them.
+#[test]
+fn links_and_overrides_of_an_archive_outgrow_memory() {
+    let fixture = Fixture::new();
+    let repository = fixture.open();
+    let data = |text: String| vec![Piece::Data(text.into_bytes())];
+    let path = |text: String| EntryPath::parse(text.as_bytes()).unwrap();
+    let mut entries = Vec::new();
+    for n in 0..300 {
+        // A chain of links that come before the file, and a content that a later member replaces.
+        let (first, last) = (path(format!("b{n}")), path(format!("c{n}")));
+        entries.push(entry(&format!("a{n}"), Kind::HardLink(first), vec![]));
+        entries.push(entry(&format!("b{n}"), Kind::HardLink(last), vec![]));
+        entries.push(entry(
+            &format!("c{n}"),
+            Kind::File,
+            data(format!("old {n}")),
+        ));
+        entries.push(entry(
+            &format!("c{n}"),
+            Kind::File,
+            data(format!("new {n}")),
+        ));
+        // A link that is replaced is none.
+        let gone = path(format!("c{n}"));
+        entries.push(entry(&format!("d{n}"), Kind::HardLink(gone), vec![]));
+        entries.push(entry(
+            &format!("d{n}"),
+            Kind::File,
+            data(format!("own {n}")),
+        ));
+    }
+    let summary = fixture.ingest(&repository, entries, Order::Archive);
+    assert_eq!(summary.snapshot.warning_count, 0);
+    let mut groups = std::collections::HashMap::new();
+    for found in Walk::new(&repository, &summary.snapshot.root, EntryPath::root()) {
+        let (path, node) = found.unwrap();
+        let name = path.to_string();
+        let (kind, n) = name.split_at(1);
+        let new = if kind == "d" { "own" } else { "new" };
+        assert_eq!(
+            read(&repository, &summary, &name),
+            format!("{new} {n}").as_bytes()
+        );
+        if kind == "d" {
+            assert_eq!((node.link_group, node.links), (0, 1));
+        } else {
+            assert_eq!(node.links, 3, "{path}");
+            assert_eq!(
+                *groups.entry(n.to_owned()).or_insert(node.link_group),
+                node.link_group
+            );
+        }
+    }
+    assert_eq!(groups.len(), 300);
+}
+
+/// All files of a directory were held until its end to be recognised the next time: now a part of them at a time.
+#[test]
+fn a_directory_of_many_parts_is_recognised_part_by_part() {
+    let fixture = Fixture::new();
+    let repository = fixture.open();
+    let file = |n: u64, inode: u64| {
+        let mut item = entry(
+            &format!("f{n:03}"),
+            Kind::File,
+            vec![Piece::Data(noise(50, n))],
+        );
+        item.entry.size = 50;
+        item.entry.stat = Some(Stat {
+            inode,
+            links: 1,
+            ..Stat::default()
+        });
+        item
+    };
+    let root = || entry("", Kind::Directory, vec![]);
+    let mut reused = 0;
+    let mut run = |files: Vec<MemoryEntry>| {
+        let entries = std::iter::once(root()).chain(files).collect();
+        fixture.ingest(&repository, entries, Order::Walk);
+        let before = std::mem::replace(&mut reused, fixture.recorder.count(Count::UnchangedFiles));
+        reused - before
+    };
+    let all = || (0..20).map(|n| file(n, n + 100));
+    assert_eq!(run(all().collect()), 0);
+    assert_eq!(run(all().collect()), 20);
+    // One changed in the middle, one gone from another part, one more at the end.
+    let changed: Vec<_> = (0..21)
+        .filter(|n| *n != 4)
+        .map(|n| file(n, if n == 10 { 1 } else { n + 100 }))
+        .collect();
+    assert_eq!(run(changed.clone()), 18);
+    assert_eq!(run(changed), 20);
+    assert_eq!(run(all().collect()), 18);
+    assert_eq!(run(all().collect()), 20);
+    assert_eq!(run(all().take(2).collect()), 2);
+    assert_eq!(run(all().collect()), 2);
 }
 
 #[test]

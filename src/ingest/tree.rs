@@ -79,13 +79,13 @@ impl TreeBuilder {
             .push(&node.name, &encoded, Weight::of(node), writer)?;
         if let (Some(entry), Some(known)) = (entry, &self.known) {
             if node.link_group == 0 {
-                known.record(&mut open.record, entry, &encoded);
+                known.record(&mut open.record, entry, &encoded)?;
             } else {
                 let mut alone = node.clone();
                 alone.link_group = 0;
                 encoded.clear();
                 alone.encode(&mut encoded);
-                known.record(&mut open.record, entry, &encoded);
+                known.record(&mut open.record, entry, &encoded)?;
             }
         }
         Ok(())
@@ -135,7 +135,7 @@ impl TreeBuilder {
         } = self.stack.pop().ok_or_else(no_root)?;
         node.body = Body::Directory(shards.finish(writer)?);
         if let Some(known) = &self.known {
-            known.keep(&path, &record)?;
+            known.keep(&path, record)?;
         }
         if let Some(above) = self.stack.last_mut() {
             let mut encoded = Vec::with_capacity(160);

@@ -12,6 +12,8 @@ pub mod content;
 pub(crate) mod memory_blocks;
 mod object;
 mod refresh;
+pub mod scratch;
+pub mod shelf;
 pub mod single_flight;
 mod snapshots;
 pub mod trees;

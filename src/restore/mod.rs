@@ -10,6 +10,7 @@
 mod ahead;
 mod decide;
 mod file;
+mod first_names;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod load;
@@ -29,7 +30,7 @@ mod work;
 mod tests;
 
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread;
@@ -81,6 +82,8 @@ pub struct RestoreOptions {
     pub place: place::Options,
     /// Threads that decode and write.
     pub threads: NonZeroUsize,
+    /// Where what does not fit in memory may go (sealed); `None` keeps it in memory.
+    pub scratch: Option<PathBuf>,
 }
 
 impl Default for RestoreOptions {
@@ -93,6 +96,7 @@ impl Default for RestoreOptions {
             exclude: Vec::new(),
             place: place::Options::default(),
             threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            scratch: None,
         }
     }
 }

@@ -3,7 +3,6 @@
 //! While workers carry out one window the next is planned. When a window is done, its further names of files are linked and the
 //! directories that the walk has left by then get their metadata, innermost first: nothing in them is still to come.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,6 +12,7 @@ use rayon::prelude::*;
 
 use super::decide::decide;
 use super::file::{FilePlan, Purpose};
+use super::first_names::FirstNames;
 use super::report::{Action, RestoreSummary, Step};
 use super::select::{Filter, Picks, Root};
 use super::window::{Job, LinkPlan, Window};
@@ -35,13 +35,6 @@ struct Running {
     done: Receiver<Infallible>,
 }
 
-/// The first name of a hard-linked file.
-struct FirstName {
-    path: EntryPath,
-    /// How many names of it are still to come in the whole snapshot.
-    more: u32,
-}
-
 /// See the module.
 pub(super) struct Planner<'a> {
     crew: &'a Crew<'a>,
@@ -57,7 +50,7 @@ pub(super) struct Planner<'a> {
     entered: Vec<(EntryPath, Meta)>,
     /// What could not be made into a directory: all below is left out.
     blocked: Option<EntryPath>,
-    first_names: HashMap<(usize, u64), FirstName>,
+    first_names: FirstNames,
 }
 
 impl<'a> Planner<'a> {
@@ -80,7 +73,7 @@ impl<'a> Planner<'a> {
             running: None,
             entered: Vec::new(),
             blocked: None,
-            first_names: HashMap::new(),
+            first_names: FirstNames::new(options.scratch.clone()),
         }
     }
 
@@ -189,7 +182,7 @@ impl<'a> Planner<'a> {
             Ok(action) => action,
             Err(error) => return self.leave_out(path, &node, error),
         };
-        if action != Action::Keep && self.is_further_name(root, &path, &node, action) {
+        if action != Action::Keep && self.is_further_name(root, &path, &node, action)? {
             self.step_as(action, &path, "hard-link", &node);
             return Ok(());
         }
@@ -282,31 +275,18 @@ impl<'a> Planner<'a> {
         path: &EntryPath,
         node: &Node,
         action: Action,
-    ) -> bool {
-        if node.link_group == 0 || node.links < 2 {
-            return false;
-        }
-        // Link groups are numbered within one snapshot; two selections of it share them.
-        let snapshot = self.crew.roots.iter().position(|r| r.id == root.id);
-        let key = (snapshot.unwrap_or(root.number), node.link_group);
-        let Some(first) = self.first_names.get_mut(&key) else {
-            let more = node.links - 1;
-            let path = path.clone();
-            self.first_names.insert(key, FirstName { path, more });
-            return false;
+    ) -> Result<bool> {
+        let Some(to) = self.first_names.see(self.crew.roots, root, path, node)? else {
+            return Ok(false);
         };
         self.window.add_link(LinkPlan {
             root: root.number,
             path: path.clone(),
             meta: node.meta.clone(),
-            to: first.path.clone(),
+            to,
             replace: action != Action::Create,
         });
-        first.more -= 1;
-        if first.more == 0 {
-            self.first_names.remove(&key);
-        }
-        true
+        Ok(true)
     }
 
     /// Gives a restored file one more name.

@@ -1,11 +1,11 @@
 //! A restore that only looks: the dry run, and the question whether there is room for it.
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::RestoreOptions;
 use super::decide::decide;
+use super::first_names::FirstNames;
 use super::plan::kind_name;
 use super::report::{Action, Report, RestoreSummary, Step};
 use super::select::{Filter, Picks, Root};
@@ -41,7 +41,7 @@ impl Survey<'_> {
             ..RestoreSummary::default()
         };
         let report = Report::new(self.monitor.as_ref());
-        let mut linked = HashSet::new();
+        let first_names = FirstNames::new(self.options.scratch.clone());
         for root in self.roots {
             let mut blocked: Option<EntryPath> = None;
             for pick in Picks::new(self.blocks, root, self.filter) {
@@ -62,10 +62,8 @@ impl Survey<'_> {
                     Err(fatal) => Err(fatal),
                 })?;
                 let mut kind = kind_name(&node.body);
-                if node.links > 1
-                    && node.link_group != 0
-                    && action != Action::Keep
-                    && !linked.insert((root.id, node.link_group))
+                if action != Action::Keep
+                    && first_names.see(self.roots, root, &path, &node)?.is_some()
                 {
                     kind = "hard-link";
                 }

@@ -302,6 +302,7 @@ fn directory(
     let options = RestoreOptions {
         include: args.include.clone(),
         exclude: args.exclude.clone(),
+        scratch: context.scratch(),
         ..RestoreOptions::default()
     };
     let drawing = context.monitor().draw("exporting");

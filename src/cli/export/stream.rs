@@ -146,13 +146,10 @@ impl Job<'_> {
     fn source(&self) -> Done<SnapshotSource<'_>> {
         let filter = Filter::new(&self.args.include, &self.args.exclude)?;
         let monitor = self.context.library_monitor();
-        Ok(SnapshotSource::new(
-            self.repository,
-            self.selections,
-            filter,
-            threads(),
-            monitor,
-        )?)
+        Ok(
+            SnapshotSource::new(self.repository, self.selections, filter, threads(), monitor)?
+                .with_scratch(self.context.scratch()),
+        )
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::ReadingArgs;
+use crate::cli::context::Context;
 use crate::cli::exit::Done;
 use crate::entry::{Entry, Known, Outcome, Sink, Source, Want};
 use crate::error::Result;
@@ -11,12 +12,14 @@ use crate::format::snapshot::StreamKind;
 use crate::ingest::{Ingest, IngestSummary, StreamFacts};
 use crate::progress::{Count, Monitor};
 use crate::repository::Cutting;
+use crate::repository::shelf::SpillShelf;
 use crate::source::dir::{DirOptions, DirSource};
 
 /// Takes what is at `paths`.
 pub(super) fn run(paths: Vec<PathBuf>, args: &ReadingArgs, ingest: Ingest) -> Done<IngestSummary> {
     let options = DirOptions {
         known: ingest.known(),
+        shelf: Some(ingest.shelf()),
         ..options(args)
     };
     let source = DirSource::new(paths, options, ingest.monitor())?;
@@ -51,16 +54,14 @@ pub(super) struct Counted {
 }
 
 /// Goes over everything without reading the files.
-pub(super) fn look(
-    paths: Vec<PathBuf>,
-    args: &ReadingArgs,
-    monitor: &Arc<dyn Monitor>,
-) -> Done<Counted> {
+pub(super) fn look(paths: Vec<PathBuf>, args: &ReadingArgs, context: &Context) -> Done<Counted> {
+    let monitor = context.library_monitor();
     let options = DirOptions {
         known: Some(Arc::new(AllKnown)),
+        shelf: Some(Arc::new(SpillShelf::new(context.scratch()))),
         ..options(args)
     };
-    let mut source = DirSource::new(paths, options, Arc::clone(monitor))?;
+    let mut source = DirSource::new(paths, options, Arc::clone(&monitor))?;
     let mut counter = Counter {
         counted: Counted::default(),
         monitor: monitor.as_ref(),

@@ -162,7 +162,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
                 .hint("a stream can be read only once; look into an archive with tar -t"));
         };
         let drawing = context.monitor().draw("looking");
-        let counted = directory::look(paths, &args.reading, &context.library_monitor());
+        let counted = directory::look(paths, &args.reading, context);
         drop(drawing);
         return summary::show_counted(context, &counted?);
     }

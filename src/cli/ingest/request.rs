@@ -133,7 +133,7 @@ pub(super) fn build(args: &Args, context: &Context, what: What) -> Done<IngestRe
         sources: what.sources,
         program: concat!("repo ", env!("CARGO_PKG_VERSION")).to_owned(),
         known_as: what.known_as,
-        scratch: context.cache_folder().map(|folder| folder.join("scratch")),
+        scratch: context.scratch(),
         clock: || entry_time(jiff::Timestamp::now()),
         writer: WriterOptions::default(),
     })

@@ -4,11 +4,12 @@
 //! takes entries on the caller's thread. Damage ends the stream with an error that names the path: a sink cannot
 //! take back what it was given. Memory: the pieces that are ahead, each bounded by [`Load`], and the block cache.
 
-use std::collections::HashMap;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::ahead::{Queue, in_order};
+use super::first_names::FirstNames;
 use super::load::{Load, fetch, locate_all, zeros};
 use super::plan::kind_of;
 use super::select::{Filter, Picks, Root, Selection, roots};
@@ -33,6 +34,7 @@ pub struct SnapshotSource<'a> {
     filter: Filter,
     threads: NonZeroUsize,
     monitor: Arc<dyn Monitor>,
+    scratch: Option<PathBuf>,
 }
 
 /// One call of the sink to come. `C` is a chunk: planned, then prepared.
@@ -78,7 +80,15 @@ impl<'a> SnapshotSource<'a> {
             filter,
             threads,
             monitor,
+            scratch: None,
         })
+    }
+
+    /// What does not fit in memory goes to `scratch` (sealed).
+    #[must_use]
+    pub fn with_scratch(mut self, scratch: Option<PathBuf>) -> Self {
+        self.scratch = scratch;
+        self
     }
 
     /// Entries and logical bytes that will come, if nothing is filtered out.
@@ -160,8 +170,7 @@ struct Planner<'a> {
     group_bytes: usize,
     /// The entry that was handed over last.
     last: EntryPath,
-    /// First names of hard-linked files, and how many names are still to come.
-    first_names: HashMap<u64, (EntryPath, u32)>,
+    first_names: FirstNames,
 }
 
 impl<'a> Planner<'a> {
@@ -175,21 +184,16 @@ impl<'a> Planner<'a> {
             group: Vec::new(),
             group_bytes: 0,
             last: EntryPath::root(),
-            first_names: HashMap::new(),
+            first_names: FirstNames::new(source.scratch.clone()),
         }
     }
 
     fn run(mut self) -> Result<()> {
         let source = self.source;
-        let mut before = None;
         for root in &source.roots {
-            // Link groups are numbered within one snapshot.
-            if before.replace(root.id) != Some(root.id) {
-                self.first_names.clear();
-            }
             for pick in Picks::new(source.blocks, root, &source.filter) {
                 let (path, node) = pick.map_err(|(path, error)| damaged(&path, error))?;
-                self.entry(path, &node)?;
+                self.entry(root, path, &node)?;
                 if source.monitor.interrupted() {
                     return Err(Error::new(Class::Interrupted, "interrupted"));
                 }
@@ -198,8 +202,9 @@ impl<'a> Planner<'a> {
         self.flush()
     }
 
-    fn entry(&mut self, path: EntryPath, node: &Node) -> Result<()> {
-        let first = self.first_name(&path, node);
+    fn entry(&mut self, root: &Root, path: EntryPath, node: &Node) -> Result<()> {
+        let roots = &self.source.roots;
+        let first = self.first_names.see(roots, root, &path, node)?;
         let kind = match first {
             Some(first) => Kind::HardLink(first),
             None => kind_of(&node.body).unwrap_or(Kind::Directory),
@@ -262,24 +267,6 @@ impl<'a> Planner<'a> {
             }
         }
         Ok(holes.then_some(extents))
-    }
-
-    /// The earlier name of a hard-linked file, if there was one.
-    fn first_name(&mut self, path: &EntryPath, node: &Node) -> Option<EntryPath> {
-        if node.link_group == 0 || node.links < 2 {
-            return None;
-        }
-        let Some((first, more)) = self.first_names.get_mut(&node.link_group) else {
-            let first = (path.clone(), node.links - 1);
-            self.first_names.insert(node.link_group, first);
-            return None;
-        };
-        let first = first.clone();
-        *more -= 1;
-        if *more == 0 {
-            self.first_names.remove(&node.link_group);
-        }
-        Some(first)
     }
 
     fn push(&mut self, step: Step<(ChunkId, u32)>) -> Result<()> {

@@ -8,7 +8,9 @@ use crate::restore::fixture::{data, file, noise, sample, select, snapshot};
 
 fn stream(store: &MemoryBlocks, selections: &[Selection], filter: Filter) -> Result<MemorySink> {
     let threads = NonZeroUsize::new(3).unwrap();
-    let mut source = SnapshotSource::new(store, selections, filter, threads, Arc::new(Silent))?;
+    let source = SnapshotSource::new(store, selections, filter, threads, Arc::new(Silent))?;
+    // Nothing of it has a name there.
+    let mut source = source.with_scratch(Some(std::env::temp_dir()));
     let mut sink = Checked::new(MemorySink::default(), Order::Walk);
     source.stream(&mut sink)?;
     sink.finish()

@@ -41,6 +41,8 @@ fn run(store: &MemoryBlocks, selections: &[Selection], to: &Path, options: &Rest
 fn options() -> RestoreOptions {
     RestoreOptions {
         threads: NonZeroUsize::new(3).unwrap(),
+        // Nothing of it has a name there.
+        scratch: Some(std::env::temp_dir()),
         ..RestoreOptions::default()
     }
 }

@@ -54,8 +54,7 @@ impl Emit<'_> {
                     return Ok(());
                 }
                 self.sink.entry(&entry)?;
-                self.first_name(&entry);
-                Ok(())
+                self.first_name(&entry)
             }
             Item::Known(mut entry) => {
                 if self.linked(&mut entry)? {
@@ -67,8 +66,7 @@ impl Emit<'_> {
                         "{shown}: declared unchanged, and then its content was asked for"
                     )));
                 }
-                self.first_name(&entry);
-                Ok(())
+                self.first_name(&entry)
             }
             Item::File(mut entry, content) => {
                 if self.linked(&mut entry)? {
@@ -77,8 +75,7 @@ impl Emit<'_> {
                 if self.sink.entry(&entry)? == Want::Content {
                     self.content(&entry, &content)?;
                 }
-                self.first_name(&entry);
-                Ok(())
+                self.first_name(&entry)
             }
             Item::Later {
                 dir,
@@ -106,7 +103,7 @@ impl Emit<'_> {
         let Some((key, links)) = key(entry) else {
             return Ok(false);
         };
-        let Some((first, meta)) = self.load.links.see(key, links) else {
+        let Some((first, meta)) = self.load.links.see(key, links)? else {
             return Ok(false);
         };
         entry.kind = Kind::HardLink(first);
@@ -118,9 +115,10 @@ impl Emit<'_> {
     }
 
     /// Later names of the inode are links to this entry.
-    fn first_name(&self, entry: &Entry) {
-        if let Some((key, _)) = key(entry) {
-            self.load.links.emitted(key, &entry.path, &entry.meta);
+    fn first_name(&self, entry: &Entry) -> Result<()> {
+        match key(entry) {
+            Some((key, _)) => self.load.links.emitted(key, &entry.path, &entry.meta),
+            None => Ok(()),
         }
     }
 
@@ -186,7 +184,7 @@ impl Emit<'_> {
             self.item(problem)?;
         }
         if self.sink.entry(&entry)? == Want::Skip {
-            self.first_name(&entry);
+            self.first_name(&entry)?;
             return Ok(Ok(()));
         }
         let plan = Plan {
@@ -207,7 +205,7 @@ impl Emit<'_> {
         };
         self.end(&entry, outcome)?;
         if outcome != Outcome::Failed {
-            self.first_name(&entry);
+            self.first_name(&entry)?;
         }
         Ok(Ok(()))
     }

@@ -46,7 +46,7 @@ use self::owners::Owners;
 use self::walk::{Gone, Walk};
 use self::window::Window;
 use crate::budget::Budget;
-use crate::entry::{EntryPath, Known, Order, Sink, Source};
+use crate::entry::{EntryPath, Known, MemoryShelf, Order, Shelf, Sink, Source};
 use crate::error::{At, Error, Result};
 use crate::progress::Monitor;
 use crate::source::bare_root;
@@ -75,6 +75,8 @@ pub struct DirOptions {
     pub group: Option<PathBuf>,
     /// Files that need not be read. A run that reads nothing at all answers `true` always.
     pub known: Option<Arc<dyn Known>>,
+    /// Where files are kept of which more names may come; `None` keeps them in memory.
+    pub shelf: Option<Arc<dyn Shelf>>,
 }
 
 impl Default for DirOptions {
@@ -90,6 +92,7 @@ impl Default for DirOptions {
             passwd: Some("/etc/passwd".into()),
             group: Some("/etc/group".into()),
             known: None,
+            shelf: None,
         }
     }
 }
@@ -226,7 +229,9 @@ impl Source for DirSource {
     fn stream(&mut self, sink: &mut dyn Sink) -> Result<()> {
         let starts = self.open()?;
         let show = |path: &EntryPath| self.show(path);
-        let (handles, links, stop) = (Handles::default(), Links::default(), AtomicBool::new(false));
+        let shelf = self.options.shelf.clone();
+        let links = Links::new(shelf.unwrap_or_else(|| Arc::new(MemoryShelf::default())));
+        let (handles, stop) = (Handles::default(), AtomicBool::new(false));
         let owners = Owners::read(
             self.options.passwd.as_deref(),
             self.options.group.as_deref(),
