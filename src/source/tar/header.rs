@@ -152,6 +152,19 @@ impl Header {
         )
     }
 
+    /// Whether blocks of a sparse map follow the header, which its size does not count.
+    pub(super) fn map_goes_on(&self) -> bool {
+        match (self.flag(), self.dialect) {
+            (b'S', Dialect::Gnu) => self.old_sparse().1,
+            // Old star put four slots here; the newer one has the prefix there, and the whole map behind the header.
+            (b'S', Dialect::Star) => {
+                let slots_here = self.block[345] == 0 && self.block[366] != 0;
+                !slots_here || self.block[355] != 0
+            }
+            _ => false,
+        }
+    }
+
     fn has_letters_for_times(&self) -> bool {
         !matches!(
             self.block[345],

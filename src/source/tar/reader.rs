@@ -140,6 +140,7 @@ impl<'r, R: Read> Reader<'r, R> {
                 let shown = show(&name);
                 let warning = format!("'{shown}' is kept in the stream but not shown: {reason}");
                 self.report.warn(&warning);
+                self.skip_map(header, &name)?;
                 return self.literal_padded(stored, &name);
             }
         };
@@ -205,6 +206,16 @@ impl<'r, R: Read> Reader<'r, R> {
             more = block[504] != 0;
         }
         Ok(map)
+    }
+
+    /// Passes over the blocks of a map that stand between a header and the bytes that its size counts.
+    fn skip_map(&mut self, header: &Header, name: &[u8]) -> Result<()> {
+        let mut more = header.map_goes_on();
+        while more {
+            self.check_interrupted()?;
+            more = self.whole_block(name)?[504] != 0;
+        }
+        Ok(())
     }
 
     /// Announces a file, and sends its data and holes.

@@ -348,6 +348,29 @@ fn sparse_maps_of_many_blocks() {
     assert_eq!(taken.get("old").bytes()[299_000..299_010], content[2990..]);
 }
 
+/// No tool at hand writes it. Old star has its first slots in the header, newer star all of them behind it.
+#[test]
+fn sparse_members_of_star_are_passed_over_with_their_maps() {
+    let slots = |count: usize| b"00000000000\000000000001\0".repeat(count);
+    for (here, blocks) in [(4, 0), (4, 2), (0, 1), (0, 3)] {
+        let mut header = open("s", b'S', 3);
+        put(&mut header, 508, "tar\0");
+        put(&mut header, 356, slots(here));
+        header[355] = u8::from(here > 0 && blocks > 0);
+        let mut bytes = seal(header).to_vec();
+        for left in (0..blocks).rev() {
+            let mut block = [0; 512];
+            put(&mut block, 0, slots(21));
+            block[504] = u8::from(left > 0);
+            bytes.extend_from_slice(&block);
+        }
+        bytes.extend(padded(b"abc"));
+        let taken = take(&tar(&[&bytes, &member("after", b'0', b"x")])).unwrap();
+        assert_eq!(taken.paths(), ["after"], "{here} {blocks}");
+        assert!(taken.warned("dialect of star"));
+    }
+}
+
 #[test]
 fn ends_of_every_kind() {
     let one = member("f", b'0', b"x");
