@@ -164,3 +164,21 @@ fn an_interrupt_ends_what_waits_for_a_silent_stream() {
     fixture.shell("! pgrep -f '^sleep 600$'");
     assert_eq!(fixture.snapshots(), 0);
 }
+
+/// Opening a pipe without a writer waited where only a second signal ended it.
+#[test]
+fn a_pipe_that_nobody_fills_is_given_up_at_the_first_signal() {
+    let fixture = Fixture::new();
+    let ran = fixture
+        .shell_run("mkfifo pipe; timeout --preserve-status -k 20 2 $REPO ingest pipe --name never");
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.err.contains("interrupted"), "{ran:?}");
+    // Whoever comes late, and pauses, is waited for.
+    fixture.shell(
+        "(sleep 1; exec > pipe; sleep 1; echo a; sleep 1; echo b) & $REPO ingest pipe --name late",
+    );
+    assert_eq!(fixture.ok(&["cat", "late:late"]), "a\nb\n");
+    let ran = fixture.shell_run("(sleep 1; : > pipe) & $REPO ingest pipe --name empty");
+    assert_eq!(ran.code, 6, "{ran:?}");
+    assert_eq!(fixture.snapshots(), 1);
+}

@@ -4,10 +4,12 @@
 //! file, with its owner, times and attributes; what comes through a pipe has none of these and is taken as a stream.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{File, FileType, OpenOptions};
 use std::io::{IsTerminal, Read, Seek};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use super::{Args, KindArg};
 use crate::cli::exit::{Done, Failure};
@@ -66,7 +68,7 @@ pub(super) fn find(args: &Args) -> Done<Input> {
     if kind.is_block_device() && matches!(args.kind, KindArg::Auto | KindArg::Disk) {
         return Ok(Input::Disk(path.clone()));
     }
-    let mut file = File::open(path).at_path("open", path)?;
+    let mut file = open(path, kind)?;
     if !kind.is_file() {
         return Ok(Input::Pipe(path.clone(), file));
     }
@@ -116,6 +118,17 @@ fn only_paths(kind: KindArg, paths: Vec<PathBuf>) -> Done<Input> {
             )
         }
     }
+}
+
+/// Opens it. A named pipe without a writer would hold us up here, where no signal ends the wait: opened like this, it is
+/// waited for where it is read.
+fn open(path: &Path, kind: FileType) -> Done<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    if kind.is_fifo() {
+        options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    }
+    Ok(options.open(path).at_path("open", path)?)
 }
 
 /// The file's first bytes.

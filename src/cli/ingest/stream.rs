@@ -116,7 +116,10 @@ impl Read for Patient {
             match poll(&mut fds, Some(&wait)) {
                 Ok(0) | Err(Errno::INTR) => {}
                 // What cannot be waited for is read as it is.
-                _ => return self.file.read(out),
+                _ => match self.file.read(out) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    other => return other,
+                },
             }
         }
     }
