@@ -1,7 +1,8 @@
 //! Members of an archive, in any order and with repeats, to one tree.
 //!
-//! The last member of a path is what the tree shows, as when the archive is extracted; contents that the tree does not show
-//! become overrides of the recipe, so the archive still comes out as it went in.
+//! The last member of a path is what the tree shows, and a hard link is what its target was where the link stands, both as when
+//! the archive is extracted; contents that the tree does not show become overrides of the recipe, so the archive still comes
+//! out as it went in.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,11 +23,14 @@ use crate::repository::{Repository, Writer};
 pub(super) enum Member {
     Node(Box<Node>),
     Link(EntryPath),
+    /// No member, but the place of a link among the members of its target: right before the link, whose ordinal is the next.
+    Sought,
 }
 
 /// A member read back from the sorter.
 pub(super) struct Sorted {
     pub(super) path: EntryPath,
+    pub(super) ordinal: u64,
     /// Which content operation of the recipe has its content.
     operation: Option<u64>,
     pub(super) member: Member,
@@ -63,7 +67,8 @@ impl ArchiveTree {
         put_varint(&mut value, operation.map_or(0, |n| n + 1));
         put_bytes(&mut value, path.as_bytes());
         node.encode(&mut value);
-        self.push(path, value)
+        self.ordinal += 2;
+        self.push(path, self.ordinal, value)
     }
 
     /// A hard link.
@@ -73,14 +78,17 @@ impl ArchiveTree {
         put_varint(&mut value, 0);
         put_bytes(&mut value, path.as_bytes());
         value.extend_from_slice(target.as_bytes());
-        self.push(path, value)
+        self.ordinal += 2;
+        self.push(path, self.ordinal, value)?;
+        let mut sought = vec![2, 0];
+        put_bytes(&mut sought, target.as_bytes());
+        self.push(target, self.ordinal - 1, sought)
     }
 
-    fn push(&mut self, path: &EntryPath, value: Vec<u8>) -> Result<()> {
-        self.ordinal += 1;
+    fn push(&mut self, path: &EntryPath, ordinal: u64, value: Vec<u8>) -> Result<()> {
         self.sorter.push(Record {
             key: sort_key(path),
-            ordinal: self.ordinal,
+            ordinal,
             value,
         })
     }
@@ -108,6 +116,9 @@ impl ArchiveTree {
         let mut last: Option<Sorted> = None;
         self.sorter.for_each(|record| {
             let next = read(&record)?;
+            if matches!(next.member, Member::Sought) {
+                return Ok(());
+            }
             if let Some(before) = last.take() {
                 if before.path == next.path {
                     placer.superseded(&before)?;
@@ -154,6 +165,7 @@ impl Placer<'_> {
     fn place(&mut self, sorted: Sorted) -> Result<()> {
         let Sorted {
             path,
+            ordinal,
             operation,
             member,
         } = sorted;
@@ -168,15 +180,17 @@ impl Placer<'_> {
             ));
             return self.superseded(&Sorted {
                 path,
+                ordinal,
                 operation,
                 member,
             });
         }
         let mut node = match member {
+            Member::Sought => return Ok(()),
             Member::Node(node) => *node,
             Member::Link(target) => {
                 let linked = match &self.links {
-                    Some(links) => links.linked(&target)?,
+                    Some(links) => links.linked(ordinal)?,
                     None => None,
                 };
                 let Some(linked) = linked.filter(|n| !matches!(n.body, Body::Directory(_))) else {
@@ -197,10 +211,8 @@ impl Placer<'_> {
         if directory {
             return self.tree.directory(&path, node, self.writer);
         }
-        if let Some(links) = &self.links
-            && node.link_group == 0
-        {
-            links.join(&mut node, &path)?;
+        if let Some(links) = &self.links {
+            links.join(&mut node, ordinal)?;
         }
         self.tree.leaf(&path, &node, None, self.writer)?;
         self.blocked = Some(path);
@@ -227,13 +239,14 @@ pub(super) fn read(record: &Record) -> Result<Sorted> {
     };
     let path = parse(path)?;
     let rest = cursor.take(cursor.remaining(), "member").map_err(bad)?;
-    let member = if kind == 0 {
-        Member::Node(Box::new(Node::decode(rest).map_err(bad)?))
-    } else {
-        Member::Link(parse(rest)?)
+    let member = match kind {
+        0 => Member::Node(Box::new(Node::decode(rest).map_err(bad)?)),
+        1 => Member::Link(parse(rest)?),
+        _ => Member::Sought,
     };
     Ok(Sorted {
         path,
+        ordinal: record.ordinal,
         operation,
         member,
     })

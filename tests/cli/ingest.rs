@@ -182,3 +182,40 @@ fn a_pipe_that_nobody_fills_is_given_up_at_the_first_signal() {
     assert_eq!(ran.code, 6, "{ran:?}");
     assert_eq!(fixture.snapshots(), 1);
 }
+
+/// A hard link was taken for the last version of its target: what GNU tar extracts is what counts.
+#[test]
+fn a_hard_link_is_what_its_target_was_where_the_link_stands() {
+    let fixture = Fixture::new();
+    let script = r#"
+import io, tarfile
+t = tarfile.open("a.tar", "w")
+def file(name, content):
+    i = tarfile.TarInfo(name); i.size = len(content); t.addfile(i, io.BytesIO(content))
+def special(name, kind, target=""):
+    i = tarfile.TarInfo(name); i.type = kind; i.linkname = target; i.mode = 0o755; t.addfile(i)
+link = lambda name, target: special(name, tarfile.LNKTYPE, target)
+file("x", b"v1 old"); link("y", "x"); file("x", b"v2 new!"); link("z", "x"); link("w", "y")
+file("h", b"hhh"); link("hl", "h"); special("h", tarfile.DIRTYPE); file("h/below", b"b")
+file("only", b"1"); link("alone", "only"); file("only", b"2")
+file("c", b"one"); link("c1", "c"); link("c2", "c1"); file("c1", b"two"); link("c3", "c1"); link("c", "c2")
+special("s", tarfile.SYMTYPE, "x"); link("sl", "s"); file("s", b"no link")
+t.close()
+"#;
+    std::fs::write(fixture.path("make.py"), script).unwrap();
+    fixture.shell(
+        "python3 make.py; mkdir by-tar by-bsdtar; tar -C by-tar -xf a.tar; bsdtar -C by-bsdtar -xf a.tar
+         $REPO ingest a.tar; $REPO restore a --target back
+         list() { (cd $1; find . -mindepth 1 ! -type d -printf '%P %y %n %s %l\n' | sort); }
+         for by in by-tar by-bsdtar; do diff -r --no-dereference $by back; diff <(list $by) <(list back); done
+         $REPO export a --format tar -o - | cmp - a.tar",
+    );
+    for (name, content) in [
+        ("y", "v1 old"),
+        ("w", "v1 old"),
+        ("z", "v2 new!"),
+        ("hl", "hhh"),
+    ] {
+        assert_eq!(fixture.ok(&["cat", &format!("a:{name}")]), content);
+    }
+}
