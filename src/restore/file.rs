@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::first_names::{Fate, Spoiler};
 use crate::entry::{EntryPath, Meta};
 use crate::error::Result;
 use crate::export::place::{Existing, FileHandle, Place};
@@ -44,6 +45,7 @@ pub(super) struct FilePlan {
     pub(super) meta: Meta,
     pub(super) content: Content,
     pub(super) purpose: Purpose,
+    fate: Fate,
     /// Runs that are planned and not yet accounted for, and one for the planner while it may add more.
     outstanding: AtomicUsize,
     state: Mutex<State>,
@@ -77,6 +79,7 @@ impl FilePlan {
         meta: Meta,
         content: Content,
         purpose: Purpose,
+        fate: Fate,
     ) -> Self {
         Self {
             root,
@@ -84,6 +87,7 @@ impl FilePlan {
             meta,
             content,
             purpose,
+            fate,
             outstanding: AtomicUsize::new(1),
             state: Mutex::new(State::Waiting),
         }
@@ -139,8 +143,9 @@ impl FilePlan {
     }
 
     /// Gives the file up; true for the first who does.
-    pub(super) fn spoil(&self, open: &AtomicUsize) -> bool {
+    pub(super) fn spoil(&self, open: &AtomicUsize, by: Spoiler) -> bool {
         let mut state = self.state();
+        self.fate.spoil(by);
         match std::mem::replace(&mut *state, State::Spoiled) {
             State::Spoiled => false,
             State::Open(_) => {

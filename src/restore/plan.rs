@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::decide::decide;
 use super::file::{FilePlan, Purpose};
-use super::first_names::FirstNames;
+use super::first_names::{Fate, FirstNames, Spoiler};
 use super::report::{Action, RestoreSummary, Step};
 use super::select::{Filter, Picks, Root};
 use super::window::{Job, LinkPlan, Window};
@@ -130,13 +130,13 @@ impl<'a> Planner<'a> {
 
     /// What follows the files of a window.
     fn close(&self, window: &Window) -> Result<()> {
+        if self.options.verify {
+            self.verify(&window.files)?;
+        }
         for link in &window.links {
             if let Err(error) = self.link(link) {
                 self.crew.place.warn_or_fail(error)?;
             }
-        }
-        if self.options.verify {
-            self.verify(&window.files)?;
         }
         for (path, meta) in &window.left {
             if let Err(error) = self.crew.place.finish_dir(path, meta) {
@@ -182,13 +182,25 @@ impl<'a> Planner<'a> {
             Ok(action) => action,
             Err(error) => return self.leave_out(path, &node, error),
         };
-        if action != Action::Keep && self.is_further_name(root, &path, &node, action)? {
+        let (mut fate, mut first) = (Fate::default(), None);
+        if action != Action::Keep {
+            (fate, first) = self.first_names.see(self.crew.roots, root, &path, &node)?;
+        }
+        if let Some(to) = first {
+            self.window.add_link(LinkPlan {
+                root: root.number,
+                path: path.clone(),
+                meta: node.meta.clone(),
+                to,
+                fate,
+                replace: action != Action::Create,
+            });
             self.step_as(action, &path, "hard-link", &node);
             return Ok(());
         }
         let made = match &node.body {
             Body::Directory(_) => self.directory(&path, &node, action),
-            Body::File { .. } => return self.file(root, path, node, action),
+            Body::File { .. } => return self.file(root, path, node, action, fate),
             _ => self.other(&path, &node, action),
         };
         match made {
@@ -196,7 +208,10 @@ impl<'a> Planner<'a> {
                 self.step(action, &path, &node);
                 Ok(())
             }
-            Err(error) => self.leave_out(path, &node, error),
+            Err(error) => {
+                fate.spoil(Spoiler::Target);
+                self.leave_out(path, &node, error)
+            }
         }
     }
 
@@ -215,7 +230,14 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    fn file(&mut self, root: &Root, path: EntryPath, node: Node, action: Action) -> Result<()> {
+    fn file(
+        &mut self,
+        root: &Root,
+        path: EntryPath,
+        node: Node,
+        action: Action,
+        fate: Fate,
+    ) -> Result<()> {
         self.step(action, &path, &node);
         let purpose = match action {
             Action::Keep | Action::LeaveOut => return Ok(()),
@@ -236,7 +258,7 @@ impl<'a> Planner<'a> {
             return Ok(());
         };
         let content = Content::new(content);
-        let file = FilePlan::new(root.number, path, node.meta, content, purpose);
+        let file = FilePlan::new(root.number, path, node.meta, content, purpose, fate);
         self.plan_content(Arc::new(file))
     }
 
@@ -268,40 +290,29 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// True if the file has an earlier name in this restore: then only a link is planned.
-    fn is_further_name(
-        &mut self,
-        root: &Root,
-        path: &EntryPath,
-        node: &Node,
-        action: Action,
-    ) -> Result<bool> {
-        let Some(to) = self.first_names.see(self.crew.roots, root, path, node)? else {
-            return Ok(false);
-        };
-        self.window.add_link(LinkPlan {
-            root: root.number,
-            path: path.clone(),
-            meta: node.meta.clone(),
-            to,
-            replace: action != Action::Create,
-        });
-        Ok(true)
-    }
-
     /// Gives a restored file one more name.
     fn link(&self, link: &LinkPlan) -> Result<()> {
         let place = self.crew.place;
-        let Some(file) = place.lookup(&link.to)? else {
-            let root = &self.crew.roots[link.root];
-            let what = format!(
+        let what = || {
+            format!(
                 "it is one more name of '{}', which was not restored",
                 link.to
-            );
-            self.crew
-                .report
-                .lose(root.id, root.source_path(&link.path), Error::corrupt(what));
-            return Ok(());
+            )
+        };
+        // An existing target may still have another file under that name.
+        let file = match link.fate.spoiler() {
+            Some(Spoiler::Repository) => {
+                let root = &self.crew.roots[link.root];
+                let path = root.source_path(&link.path);
+                self.crew.report.lose(root.id, path, Error::corrupt(what()));
+                return Ok(());
+            }
+            Some(Spoiler::Target) => None,
+            None => place.lookup(&link.to)?,
+        };
+        let Some(file) = file else {
+            let what = format!("'{}': {}", link.path, what());
+            return Err(Error::new(Class::Refused, what));
         };
         let mut existing = Existing::Refuse;
         if link.replace {

@@ -63,7 +63,7 @@ impl Survey<'_> {
                 })?;
                 let mut kind = kind_name(&node.body);
                 if action != Action::Keep
-                    && first_names.see(self.roots, root, &path, &node)?.is_some()
+                    && first_names.see(self.roots, root, &path, &node)?.1.is_some()
                 {
                     kind = "hard-link";
                 }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::file::FilePlan;
+use super::first_names::Fate;
 use super::load::locate_all;
 use crate::entry::{EntryPath, Meta};
 use crate::error::{Error, Result};
@@ -41,6 +42,8 @@ pub(super) struct LinkPlan {
     pub(super) path: EntryPath,
     pub(super) meta: Meta,
     pub(super) to: EntryPath,
+    /// What became of the file there: whatever else has that name is not it.
+    pub(super) fate: Fate,
     pub(super) replace: bool,
 }
 

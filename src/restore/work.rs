@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use super::file::{Access, FilePlan, Purpose};
+use super::first_names::Spoiler;
 use super::report::Report;
 use super::select::Root;
 use super::window::{Job, Piece};
@@ -171,7 +172,11 @@ impl Crew<'_> {
 
     /// The file will not be there, or stays as it was.
     fn give_up(&self, file: &FilePlan, trouble: Trouble) {
-        if !file.spoil(&self.open) {
+        let by = match trouble {
+            Trouble::Repository(_) => Spoiler::Repository,
+            Trouble::Target(_) => Spoiler::Target,
+        };
+        if !file.spoil(&self.open, by) {
             return;
         }
         match trouble {

@@ -2,6 +2,7 @@
 
 mod archive;
 mod damage;
+mod links;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
