@@ -37,7 +37,7 @@ pub(super) fn parse<S>(
         .enumerate()
         .rev()
         .filter(|(_, byte)| **byte == b':');
-    let mut shortest = None;
+    let (mut shortest, mut unsure) = (None, None);
     for end in std::iter::once(bytes.len()).chain(cuts.map(|(at, _)| at)) {
         let Some(reference) = bytes
             .get(..end)
@@ -59,8 +59,13 @@ pub(super) fn parse<S>(
                 });
             }
             Err(error) if error.class() == Class::NotFound => shortest = Some(error),
+            // A snapshot that cannot be read may have this name; a shorter part may still be an id, which is sure.
+            Err(error) if error.class() == Class::Corrupt => unsure = Some(error),
             Err(error) => return Err(error.into()),
         }
+    }
+    if let Some(error) = unsure {
+        return Err(error.into());
     }
     let hint = if bytes.starts_with(b":") {
         "write 'latest:PATH' for the newest snapshot"

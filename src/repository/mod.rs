@@ -28,7 +28,7 @@ pub use snapshots::{MIN_ID_DIGITS, SnapshotInfo};
 pub use unlock::{CreateOptions, Created, SlotOptions, check_slots};
 pub use writer::{Batch, BatchResult, Cutting, Finished, Writer, WriterOptions};
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -41,7 +41,7 @@ use crate::error::{Class, Error, Result};
 use crate::format::config::Config;
 use crate::format::header::Suite;
 use crate::format::pack::BlockEntry;
-use crate::id::{ChunkId, PackId, RepositoryId};
+use crate::id::{ChunkId, PackId, RepositoryId, SnapshotId};
 
 /// Openers (derived keys) of this many packs are remembered.
 const MAX_OPENERS: usize = 4096;
@@ -69,6 +69,8 @@ pub struct Repository {
     cache: BlockCache,
     /// Packs that the catalog did not know were looked for.
     searched: Mutex<bool>,
+    /// Snapshots that are in the store and could not be read when it was last looked at.
+    unreadable: Mutex<BTreeSet<SnapshotId>>,
     openers: Mutex<HashMap<PackId, Arc<PackOpener>>>,
     decompressors: Mutex<Vec<Decompressor>>,
 }

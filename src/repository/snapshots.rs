@@ -1,7 +1,7 @@
 //! Snapshots: reading them, listing them through the catalog, and what a REF means.
 
-use super::Repository;
 use super::object::{key_of, read_blocks};
+use super::{Repository, lock};
 use crate::backend::Area;
 use crate::crypto::Role;
 use crate::error::{Class, Error, Result};
@@ -9,7 +9,7 @@ use crate::format::header::ObjectKind;
 use crate::format::snapshot::{MAX_SNAPSHOT_BYTES, Snapshot};
 use crate::id::SnapshotId;
 use crate::progress::Monitor;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// The fewest hexadecimal digits that may stand for an id.
 pub const MIN_ID_DIGITS: usize = 3;
@@ -64,7 +64,7 @@ impl Repository {
     }
 
     /// Takes snapshots that appeared in the store into the catalog, and drops those that vanished. One that cannot be
-    /// read is named in a warning and does not stop anything else.
+    /// read is named in a warning and stops nothing that does not need to know what it says.
     pub(super) fn refresh_snapshots(&self, monitor: &dyn Monitor) -> Result<()> {
         if self.role() != Role::Full {
             return Ok(());
@@ -85,13 +85,18 @@ impl Repository {
         for id in known.difference(&stored) {
             self.catalog().remove_snapshot(id)?;
         }
+        let mut unreadable = BTreeSet::new();
         for id in stored.difference(&known) {
             match self.snapshot(id) {
                 Ok(snapshot) => self.remember_snapshot(id, &snapshot)?,
                 Err(e) if e.class() == Class::NotFound => {}
-                Err(e) => monitor.warn(&format!("a snapshot cannot be read and is left out: {e}")),
+                Err(e) => {
+                    unreadable.insert(*id);
+                    monitor.warn(&format!("a snapshot cannot be read and is left out: {e}"));
+                }
             }
         }
+        *lock(&self.unreadable) = unreadable;
         Ok(())
     }
 
@@ -123,9 +128,14 @@ impl Repository {
     }
 
     /// The snapshot that `reference` means: exact id > exact name (its newest) > unique id prefix of at least
-    /// [`MIN_ID_DIGITS`] > `latest`; then `~N` counts back among the snapshots of the same name.
+    /// [`MIN_ID_DIGITS`] > `latest`; then `~N` counts back among the snapshots of the same name. While snapshots are unreadable
+    /// only ids mean anything: any of those may be the newest, and have any name.
     pub fn resolve(&self, reference: &str) -> Result<SnapshotInfo> {
         let all = self.snapshots()?;
+        let unreadable = lock(&self.unreadable).clone();
+        if !unreadable.is_empty() {
+            return self.resolve_id(&all, &unreadable, reference);
+        }
         if let Some(index) = find(&all, reference)? {
             return Ok(all[index].clone());
         }
@@ -155,6 +165,49 @@ impl Repository {
                 )
             })
     }
+
+    /// The snapshot whose id `reference` is or begins, while some cannot be read.
+    fn resolve_id(
+        &self,
+        all: &[SnapshotInfo],
+        unreadable: &BTreeSet<SnapshotId>,
+        reference: &str,
+    ) -> Result<SnapshotInfo> {
+        let is_name = all.iter().any(|info| info.snapshot.name == reference);
+        let is_id = reference.parse::<SnapshotId>().is_ok();
+        if is_id || is_prefix(reference) && !is_name {
+            let meant = |id: &SnapshotId| id.to_hex().starts_with(reference);
+            let readable: Vec<_> = all.iter().filter(|info| meant(&info.id)).collect();
+            let damaged: Vec<_> = unreadable.iter().filter(|id| meant(id)).collect();
+            match (&readable[..], &damaged[..]) {
+                ([], []) => {}
+                ([info], []) => return Ok((*info).clone()),
+                ([], [id]) => {
+                    let (id, snapshot) = (**id, self.snapshot(id)?);
+                    return Ok(SnapshotInfo { id, snapshot });
+                }
+                _ => {
+                    return Err(Error::invalid(format!(
+                        "'{reference}' is the beginning of several snapshot ids: give more digits"
+                    )));
+                }
+            }
+        }
+        let names: Vec<String> = unreadable
+            .iter()
+            .map(|id| format!("snapshots/{id}"))
+            .collect();
+        Err(Error::corrupt(format!(
+            "'{reference}' may mean a snapshot that cannot be read ({}): name another by its id, as 'repo snapshots' shows it",
+            names.join(", ")
+        )))
+    }
+}
+
+/// True if `text` can be the beginning of an id.
+fn is_prefix(text: &str) -> bool {
+    let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    text.len() >= MIN_ID_DIGITS && text.bytes().all(digit)
 }
 
 /// Position of the snapshot that `text` names, without the `~N` form.
@@ -169,10 +222,7 @@ fn find(all: &[SnapshotInfo], text: &str) -> Result<Option<usize>> {
     {
         return Ok(Some(index));
     }
-    let digits = text
-        .bytes()
-        .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    if digits && text.len() >= MIN_ID_DIGITS {
+    if is_prefix(text) {
         let mut matching = all
             .iter()
             .enumerate()

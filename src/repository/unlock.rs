@@ -126,6 +126,7 @@ impl Repository {
             catalog,
             cache: BlockCache::new(super::CACHE_BYTES),
             searched: Mutex::default(),
+            unreadable: Mutex::default(),
             openers: Mutex::default(),
             decompressors: Mutex::default(),
         });

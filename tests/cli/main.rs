@@ -9,6 +9,7 @@
 )]
 
 mod errors;
+mod damaged;
 mod export;
 mod fixture;
 mod help;

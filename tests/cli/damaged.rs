@@ -1,0 +1,60 @@
+//! Damaged repositories as a user meets them: exit code 3, and nothing wrong handed out.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::fixture::Fixture;
+
+/// The objects in an area of the repository.
+fn objects(fixture: &Fixture, area: &str) -> Vec<PathBuf> {
+    fn walk(folder: &Path, all: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, all);
+            } else {
+                all.push(path);
+            }
+        }
+    }
+    let mut all = Vec::new();
+    walk(&fixture.path("repository").join(area), &mut all);
+    all.sort();
+    all
+}
+
+/// Changes the last byte of an object.
+fn flip(object: &Path) {
+    let mut bytes = fs::read(object).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::set_permissions(object, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(object, bytes).unwrap();
+}
+
+#[test]
+fn no_name_means_an_older_snapshot_while_a_newer_one_is_unreadable() {
+    let fixture = Fixture::small();
+    let old = objects(&fixture, "snapshots").remove(0);
+    fixture.shell("echo new > source/file");
+    fixture.ok(&["ingest", "source", "--name", "small"]);
+    let mut both = objects(&fixture, "snapshots");
+    both.retain(|object| *object != old);
+    let id = |object: &Path| object.file_name().unwrap().to_str().unwrap().to_owned();
+    let (old, new) = (id(&old), id(&both[0]));
+    flip(&both[0]);
+    // Without a catalog nothing knows what it said.
+    fs::remove_dir_all(fixture.path("cache")).unwrap();
+    for bad in ["small", "latest", "small~1", "latest~1", "other", &new, &new[..8]] {
+        let said = fixture.fails(3, &["ls", bad]);
+        assert!(said.contains(&new), "{bad}: {said}");
+        fixture.fails(3, &["cat", &format!("{bad}:file")]);
+    }
+    fixture.fails(3, &["export", "small", "-o", "a.tar"]);
+    fixture.fails(3, &["restore", "small", "--target", "a"]);
+    assert!(!fixture.path("a.tar").exists() && !fixture.path("a").exists());
+    for good in [&old, &old[..8]] {
+        let ran = fixture.run(&["cat", &format!("{good}:file")]);
+        assert_eq!((ran.code, ran.out.as_str()), (7, "hello\n"), "{ran:?}");
+    }
+}
