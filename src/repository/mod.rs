@@ -32,7 +32,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Key};
 use crate::catalog::Catalog;
 use crate::codec::Decompressor;
 use crate::crypto::seal::{ObjectKeys, ObjectOpener};
@@ -136,6 +136,16 @@ impl Repository {
         }
     }
 
+    /// What is said of an object that something needs: that it is not there is damage, unless the whole repository is away.
+    fn lost(&self, error: Error) -> Error {
+        if error.class() == Class::NotFound
+            && self.backend.exists(&Key::config()).unwrap_or_default()
+        {
+            return Error::corrupt(format!("{error}: it is lost"));
+        }
+        error
+    }
+
     /// The opener of a block's pack; one read of the header per pack, then remembered.
     fn opener(&self, block: &BlockAddress) -> Result<Arc<PackOpener>> {
         if let Some(opener) = lock(&self.openers).get(&block.pack) {
@@ -186,10 +196,11 @@ impl Blocks for Repository {
 
     fn read_block(&self, block: &BlockAddress) -> Result<Vec<u8>> {
         let key = object::key_of(block.kind, &block.pack);
-        let opener = self.opener(block)?;
+        let opener = self.opener(block).map_err(|e| self.lost(e))?;
         let mut bytes = self
             .backend
-            .read(&key, block.offset, block.stored_bytes as usize)?;
+            .read(&key, block.offset, block.stored_bytes as usize)
+            .map_err(|e| self.lost(e))?;
         let entry = BlockEntry {
             codec: block.codec,
             stored_bytes: block.stored_bytes,

@@ -58,3 +58,34 @@ fn no_name_means_an_older_snapshot_while_a_newer_one_is_unreadable() {
         assert_eq!((ran.code, ran.out.as_str()), (7, "hello\n"), "{ran:?}");
     }
 }
+
+#[test]
+fn a_lost_pack_is_an_integrity_error_whoever_needs_it() {
+    let fixture = Fixture::small();
+    let away = |area: &str, name: &str| {
+        let from = fixture.path("repository").join(area);
+        fs::rename(&from, fixture.path(name)).unwrap();
+        fs::create_dir(&from).unwrap();
+    };
+    away("data", "data");
+    for args in [
+        &["cat", "small:file"][..],
+        &["export", "small", "-o", "a.tar"],
+        &["export", "small", "-o", "a.zip"],
+        &["restore", "small", "--target", "a", "-q"],
+    ] {
+        let said = fixture.fails(3, args);
+        assert!(said.contains("repo check"), "{args:?}: {said}");
+    }
+    away("meta", "meta");
+    for args in [
+        &["ls", "small"][..],
+        &["cat", "small:file"],
+        &["export", "small", "-o", "a.tar"],
+    ] {
+        fixture.fails(3, args);
+    }
+    // A repository that is away is not damaged.
+    fs::rename(fixture.path("repository"), fixture.path("elsewhere")).unwrap();
+    fixture.fails(1, &["ls", "small"]);
+}
