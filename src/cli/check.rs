@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::entry_view::exact;
-use super::exit::{Done, Failure, INTEGRITY};
+use super::exit::{Done, Failure, INTEGRITY, WARNINGS};
 use super::output::Output;
 use super::text;
 use crate::maintain::check::{CheckReport, Harm, NoKeyReport, Problem, ReadData};
@@ -21,7 +21,8 @@ use crate::maintain::check::{check, check_no_key};
 /// --no-key needs no passphrase: it compares the name of every object with its bytes. That finds bit rot and exchanged objects, but
 /// not missing ones, and does not know what is hurt.
 ///
-/// Whatever is damaged, the rest can still be read. Exit code 3 if anything is lost.
+/// Whatever is damaged, the rest can still be read. Exit code 3 if anything is lost, 7 if only index objects are, which hold
+/// nothing that is not also elsewhere.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -72,6 +73,8 @@ struct View<'a> {
     raw_bytes_read: u64,
     damage: u64,
     harmless: u64,
+    damaged_indexes: u64,
+    unlisted_packs: u64,
     problems: Vec<ProblemView<'a>>,
     harmed_paths: u64,
     harmed_snapshots: Vec<String>,
@@ -198,6 +201,8 @@ fn show(
             raw_bytes_read: report.raw_bytes_read,
             damage: report.damage,
             harmless: report.harmless,
+            damaged_indexes: report.damaged_indexes,
+            unlisted_packs: report.unlisted_packs,
             problems: problems(&report.problems),
             harmed_paths: report.harmed,
             harmed_snapshots: report
@@ -208,7 +213,7 @@ fn show(
             harms: harms.collect(),
         })?;
         out.finish()?;
-        return verdict(sound);
+        return verdict(sound, report.is_whole());
     }
     show_problems(&mut out, &report.problems)?;
     out.line(format!(
@@ -227,8 +232,13 @@ fn show(
             text::bytes(report.raw_bytes_read)
         ))?;
     }
-    if sound {
+    if report.is_whole() {
         out.line("everything that was looked at is whole")?;
+    } else if sound {
+        out.line(format!(
+            "nothing is lost, but {}: new catalogs are made from the packs themselves, which takes longer",
+            indexes(report)
+        ))?;
     } else {
         out.line(format!(
             "{}; {} in {} cannot be read; everything else can",
@@ -246,7 +256,21 @@ fn show(
         ))?;
     }
     out.finish()?;
-    verdict(sound)
+    verdict(sound, report.is_whole())
+}
+
+/// What is wrong with the index objects.
+fn indexes(report: &CheckReport) -> String {
+    if report.damaged_indexes > 0 {
+        let one_or_more = text::counted(
+            report.damaged_indexes,
+            "index object is",
+            "index objects are",
+        );
+        return format!("{one_or_more} damaged");
+    }
+    let packs = text::counted(report.unlisted_packs, "pack", "packs");
+    format!("the index object of {packs} is lost")
 }
 
 fn show_no_key(context: &Context, report: &NoKeyReport, began: Instant) -> Done {
@@ -275,14 +299,14 @@ fn show_no_key(context: &Context, report: &NoKeyReport, began: Instant) -> Done 
         })?;
     }
     out.finish()?;
-    verdict(sound)
+    verdict(sound, sound)
 }
 
 /// Everything was said already.
-fn verdict(sound: bool) -> Done {
-    if sound {
-        Ok(())
-    } else {
-        Err(Failure::Code(INTEGRITY))
+fn verdict(sound: bool, whole: bool) -> Done {
+    match (sound, whole) {
+        (true, true) => Ok(()),
+        (true, false) => Err(Failure::Code(WARNINGS)),
+        (false, _) => Err(Failure::Code(INTEGRITY)),
     }
 }

@@ -45,7 +45,15 @@ fn no_name_means_an_older_snapshot_while_a_newer_one_is_unreadable() {
     flip(&both[0]);
     // Without a catalog nothing knows what it said.
     fs::remove_dir_all(fixture.path("cache")).unwrap();
-    for bad in ["small", "latest", "small~1", "latest~1", "other", &new, &new[..8]] {
+    for bad in [
+        "small",
+        "latest",
+        "small~1",
+        "latest~1",
+        "other",
+        &new,
+        &new[..8],
+    ] {
         let said = fixture.fails(3, &["ls", bad]);
         assert!(said.contains(&new), "{bad}: {said}");
         fixture.fails(3, &["cat", &format!("{bad}:file")]);
@@ -88,4 +96,48 @@ fn a_lost_pack_is_an_integrity_error_whoever_needs_it() {
     // A repository that is away is not damaged.
     fs::rename(fixture.path("repository"), fixture.path("elsewhere")).unwrap();
     fixture.fails(1, &["ls", "small"]);
+}
+
+#[test]
+fn check_does_not_call_a_repository_whole_whose_index_object_is_damaged_or_lost() {
+    let fixture = Fixture::small();
+    let index = objects(&fixture, "index").remove(0);
+    flip(&index);
+    for cold in [false, true, true] {
+        if cold {
+            fs::remove_dir_all(fixture.path("cache")).unwrap();
+        }
+        let ran = fixture.run(&["check"]);
+        assert_eq!(ran.code, 7, "{ran:?}");
+        let lost = !index.exists();
+        let what = if lost {
+            "the index object of 2 packs is lost"
+        } else {
+            "1 index object is damaged"
+        };
+        let said = format!("nothing is lost, but {what}");
+        assert!(
+            ran.out.contains(&said) && !ran.out.contains("is whole"),
+            "{ran:?}"
+        );
+        assert!(
+            !ran.out.contains("an interrupted ingest left it"),
+            "{ran:?}"
+        );
+        if cold && !lost {
+            fs::remove_file(&index).unwrap();
+        }
+    }
+    // Lost while the catalog still has what it said.
+    let ran = fixture.run(&["check", "--json"]);
+    assert_eq!(ran.code, 7, "{ran:?}");
+    let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(
+        (
+            &report["sound"],
+            &report["damaged_indexes"],
+            &report["unlisted_packs"]
+        ),
+        (&true.into(), &0.into(), &2.into())
+    );
 }

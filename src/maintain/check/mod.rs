@@ -16,7 +16,7 @@ mod objects;
 mod tests;
 mod trees;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Display;
 
 pub use self::harm::{Harm, HarmedPart};
@@ -125,6 +125,10 @@ pub struct CheckReport {
     pub damage: u64,
     /// How many there are that do not.
     pub harmless: u64,
+    /// Index objects that cannot be read. The packs themselves say the same, so nothing is lost by it.
+    pub damaged_indexes: u64,
+    /// Packs that snapshots need and no index object lists, since theirs is damaged or lost.
+    pub unlisted_packs: u64,
     /// How many paths (and other parts of snapshots) cannot be read.
     pub harmed: u64,
     /// The first of them.
@@ -137,6 +141,11 @@ impl CheckReport {
     /// True if everything can be read back as it was.
     pub fn is_sound(&self) -> bool {
         self.damage == 0 && self.harmed == 0
+    }
+
+    /// True if, beside, no object is damaged or lost that others make up for.
+    pub fn is_whole(&self) -> bool {
+        self.is_sound() && self.damaged_indexes == 0 && self.unlisted_packs == 0
     }
 
     fn problem(&mut self, object: &dyn Display, what: &dyn Display, harmless: bool) {
@@ -165,6 +174,8 @@ enum PackDamage {
 #[derive(Default)]
 struct Damage {
     packs: HashMap<PackId, PackDamage>,
+    /// Packs that are there and that no index object lists.
+    unlisted: HashSet<PackId>,
 }
 
 impl Damage {
@@ -224,7 +235,8 @@ pub fn check(
             (&mut damage, &mut report),
         )?;
     }
-    let broken = trees::check(repository, &snapshots, &damage, monitor, &mut report)?;
+    let (broken, needed) = trees::check(repository, &snapshots, &damage, monitor, &mut report)?;
+    objects::unlisted(&packs, &damage, &needed, &mut report);
     if broken || !damage.is_empty() {
         harm::find(repository, &snapshots, &damage, monitor, &mut |harm| {
             report.harmed += 1;

@@ -1,6 +1,6 @@
 //! Objects: what is stored against what index objects say, and all of their bytes if asked.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{CheckReport, Damage, ReadData};
 use crate::backend::{Area, Backend};
@@ -67,7 +67,10 @@ pub(super) fn packs(
             Ok(()) => {}
             Err(e) if e.class() == Class::Io => return Err(e),
             // Everything in it is also in the packs themselves.
-            Err(e) => report.problem(&format!("index/{id}"), &e, true),
+            Err(e) => {
+                report.problem(&format!("index/{id}"), &e, true);
+                report.damaged_indexes += 1;
+            }
         }
     }
     let kinds = [
@@ -101,11 +104,9 @@ pub(super) fn packs(
                 report.problem(&name, &what, false);
                 damage.whole_pack(*id);
             }
-            (Some(_), None) => report.problem(
-                &name,
-                &"no index object lists it: an interrupted ingest left it; the next ingest uses it",
-                true,
-            ),
+            (Some(_), None) => {
+                damage.unlisted.insert(*id);
+            }
             (Some(_), Some(_)) => {}
         }
     }
@@ -122,6 +123,27 @@ pub(super) fn packs(
         Ok(())
     })?;
     Ok(packs)
+}
+
+/// Tells of packs that no index object lists. The index object of one that a snapshot needs was written before the snapshot.
+pub(super) fn unlisted(
+    packs: &HashMap<PackId, Pack>,
+    damage: &Damage,
+    needed: &HashSet<PackId>,
+    report: &mut CheckReport,
+) {
+    for (id, pack) in packs {
+        if !damage.unlisted.contains(id) {
+            continue;
+        }
+        let what = if needed.contains(id) {
+            report.unlisted_packs += 1;
+            "snapshots need it and no index object lists it: its index object is damaged or lost"
+        } else {
+            "no index object lists it: an interrupted ingest left it, or its index object is damaged or lost"
+        };
+        report.problem(&name(pack.kind, id), &what, true);
+    }
 }
 
 /// Reads all bytes of the packs that were asked for.

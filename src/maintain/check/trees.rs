@@ -10,7 +10,7 @@ use super::{CheckReport, Damage, streams};
 use crate::error::{Class, Error, Result};
 use crate::format::content::Item;
 use crate::format::tree::{Body, Shard, TreeRef};
-use crate::id::ChunkId;
+use crate::id::{ChunkId, PackId};
 use crate::progress::{Count, Monitor};
 use crate::repository::content::Content;
 use crate::repository::{Blocks, Repository, SnapshotInfo, trees};
@@ -28,17 +28,20 @@ struct Check<'a> {
     references: AtomicU64,
     /// Something that is needed is missing or damaged.
     broken: AtomicBool,
+    /// Packs that are needed and unlisted.
+    unlisted: Mutex<HashSet<PackId>>,
     fatal: Mutex<Option<Error>>,
 }
 
-/// Checks all trees and streams of all snapshots; true if something that they need is missing or damaged.
+/// Checks all trees and streams of all snapshots; true if something that they need is missing or damaged. Also the packs that they
+/// need and that no index object lists.
 pub(super) fn check(
     repository: &Repository,
     snapshots: &[SnapshotInfo],
     damage: &Damage,
     monitor: &dyn Monitor,
     report: &mut CheckReport,
-) -> Result<bool> {
+) -> Result<(bool, HashSet<PackId>)> {
     let check = Check {
         repository,
         damage,
@@ -47,6 +50,7 @@ pub(super) fn check(
         problems: Mutex::default(),
         references: AtomicU64::new(0),
         broken: AtomicBool::new(false),
+        unlisted: Mutex::default(),
         fatal: Mutex::default(),
     };
     monitor.expect(Count::Objects, snapshots.len() as u64);
@@ -74,7 +78,9 @@ pub(super) fn check(
     for (object, error) in problems.unwrap_or_else(PoisonError::into_inner) {
         report.problem(&object, &error, false);
     }
-    Ok(check.broken.into_inner())
+    let unlisted = check.unlisted.into_inner();
+    let unlisted = unlisted.unwrap_or_else(PoisonError::into_inner);
+    Ok((check.broken.into_inner(), unlisted))
 }
 
 impl<'a> Check<'a> {
@@ -177,6 +183,11 @@ impl<'a> Check<'a> {
         self.references
             .fetch_add(ids.len() as u64, Ordering::Relaxed);
         for ((id, len), found) in probes.iter().zip(found) {
+            if let Ok(found) = &found
+                && self.damage.unlisted.contains(&found.block.pack)
+            {
+                lock(&self.unlisted).insert(found.block.pack);
+            }
             match found {
                 Err(error) => {
                     let what = format!("it needs a chunk that cannot be found: {error}");
