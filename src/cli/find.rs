@@ -18,6 +18,7 @@ use super::ls::stop;
 use super::output::Output;
 use super::text;
 use crate::entry::EntryPath;
+use crate::error::Error;
 use crate::format::tree::{Body, Node};
 use crate::id::ChunkId;
 use crate::repository::trees::Walk;
@@ -38,7 +39,7 @@ Examples:
   repo find 'etc/**/*.conf' --snapshot web1 --snapshot web2
   repo find -i 'invoice*' --json | jq -r .path
 
-Exit code 6 if nothing was found.")]
+Exit code 6 if nothing was found, 3 if that may be because of damage.")]
 pub(super) struct Args {
     /// What to look for
     pattern: OsString,
@@ -79,6 +80,8 @@ struct Search<'a> {
     by_name: bool,
     barren: HashSet<ChunkId>,
     found: u64,
+    /// Directories and snapshots that could not be looked into.
+    unread: u64,
     out: Output,
 }
 
@@ -114,12 +117,28 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
         by_name: !pattern.trim_end_matches('/').contains('/'),
         barren: HashSet::new(),
         found: 0,
+        unread: if args.snapshots.is_empty() {
+            repository.unreadable_snapshots()
+        } else {
+            0
+        },
         out: Output::new(),
     };
     for info in &snapshots {
         search.snapshot(&repository, info)?;
     }
     search.out.finish()?;
+    if search.found == 0 && search.unread > 0 {
+        let what = format!(
+            "no '{pattern}' was found, but not everything could be looked at: {} damaged",
+            text::counted(
+                search.unread,
+                "directory or snapshot is",
+                "directories and snapshots are"
+            )
+        );
+        return Err(Error::corrupt(what).into());
+    }
     if search.found == 0 {
         context.monitor().say(&format!(
             "nothing is called '{pattern}' in {}",
@@ -143,6 +162,7 @@ impl Search<'_> {
                     self.context
                         .monitor()
                         .warn_about(&format!("{}:{path}", info.id.short()), &error);
+                    self.unread += 1;
                     // What could not be read may have had a match.
                     mark(&mut levels);
                     continue;

@@ -100,6 +100,11 @@ impl Repository {
         Ok(())
     }
 
+    /// How many snapshots were in the store and could not be read when it was last looked at.
+    pub fn unreadable_snapshots(&self) -> u64 {
+        lock(&self.unreadable).len() as u64
+    }
+
     /// Keeps a snapshot in the catalog, sealed.
     pub(super) fn remember_snapshot(&self, id: &SnapshotId, snapshot: &Snapshot) -> Result<()> {
         let sealed = self

@@ -141,3 +141,18 @@ fn check_does_not_call_a_repository_whole_whose_index_object_is_damaged_or_lost(
         (&true.into(), &0.into(), &2.into())
     );
 }
+
+#[test]
+fn find_does_not_say_that_there_is_nothing_where_it_could_not_look() {
+    let fixture = Fixture::small();
+    fixture.fails(6, &["find", "nothing"]);
+    flip(&objects(&fixture, "snapshots")[0]);
+    fs::remove_dir_all(fixture.path("cache")).unwrap();
+    fixture.fails(3, &["find", "file"]);
+    let fixture = Fixture::small();
+    let meta = fixture.path("repository/meta");
+    fs::rename(&meta, fixture.path("away")).unwrap();
+    fs::create_dir(&meta).unwrap();
+    let said = fixture.fails(3, &["find", "file"]);
+    assert!(!said.contains("nothing is called"), "{said}");
+}
