@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{self, CWD, Mode, RenameFlags};
+use rustix::fs::{self, CWD, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::select::Root;
@@ -96,8 +96,10 @@ impl Target {
         }
     }
 
-    /// Lets a staged target take its name.
+    /// Makes everything durable, and lets a staged target take its name: never before what is in it is. One flush of the file system,
+    /// however many files there are.
     pub(super) fn publish(self) -> Result<PathBuf> {
+        self.place.sync()?;
         let Some((staging, _)) = self.staging else {
             return Ok(self.final_path);
         };
@@ -113,6 +115,12 @@ impl Target {
             staging.display(),
             self.final_path.display()
         ))?;
+        let parent = parent_of(&self.final_path);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        // A parent that we may not read can still have got the name.
+        if let Ok(opened) = fs::open(&parent, flags, Mode::empty()) {
+            fs::fsync(&opened).at_path("sync", &parent)?;
+        }
         Ok(self.final_path)
     }
 }

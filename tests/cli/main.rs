@@ -16,4 +16,5 @@ mod help;
 mod ingest;
 mod look;
 mod mount;
+mod restore;
 mod secrets;
