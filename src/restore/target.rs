@@ -1,13 +1,16 @@
 //! Where a restore goes: an existing directory, or a new one that appears under its name only when it is complete.
 //!
 //! A target that does not exist is filled beside its final name, as `.NAME.restore-PID-N`, and renamed at the end. Until then,
-//! and after a failure, the staging directory is what there is, and errors name it.
+//! and after a failure, the staging directory is what there is, and errors name it. Who fills it holds a lock on it, which ends with
+//! the process: one without a lock was left by a restore that was killed, and the next one to the same target says so.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{self, CWD, Mode, OFlags, RenameFlags};
+use rustix::fs::{self, CWD, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::select::Root;
@@ -17,6 +20,8 @@ use crate::progress::Monitor;
 
 /// How many staging names of crashed runs are stepped over.
 const STAGING_TRIES: u32 = 1000;
+/// How many of them are named.
+const MAX_NAMED: usize = 10;
 
 /// See the module.
 pub(super) struct Target {
@@ -24,6 +29,8 @@ pub(super) struct Target {
     final_path: PathBuf,
     /// The staging directory and the mode that a new directory has here.
     staging: Option<(PathBuf, Mode)>,
+    /// Says that the staging directory is not left over.
+    _lock: Option<OwnedFd>,
 }
 
 /// True if nothing has the name `target`; an error if something does that is no directory.
@@ -62,15 +69,21 @@ impl Target {
                 place: Place::open(target, options, monitor)?,
                 final_path: target.to_owned(),
                 staging: None,
+                _lock: None,
             });
         }
         let parent = parent_of(target);
         std::fs::create_dir_all(&parent).at_path("make", &parent)?;
+        tell_left_over(target, &parent, monitor.as_ref());
         let (staging, mode) = make_staging(target, &parent)?;
+        let lock = open_dir(&staging).at_path("open", &staging)?;
+        // Where there are no locks nobody takes it for left over. Who looks holds it for an instant.
+        let _ = fs::flock(&lock, FlockOperation::LockExclusive);
         Ok(Self {
             place: Place::open(&staging, options, monitor)?,
             final_path: target.to_owned(),
             staging: Some((staging, mode)),
+            _lock: Some(lock),
         })
     }
 
@@ -116,9 +129,8 @@ impl Target {
             self.final_path.display()
         ))?;
         let parent = parent_of(&self.final_path);
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         // A parent that we may not read can still have got the name.
-        if let Ok(opened) = fs::open(&parent, flags, Mode::empty()) {
+        if let Ok(opened) = open_dir(&parent) {
             fs::fsync(&opened).at_path("sync", &parent)?;
         }
         Ok(self.final_path)
@@ -134,6 +146,42 @@ pub(super) fn parent_of(target: &Path) -> PathBuf {
     }
 }
 
+fn open_dir(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    fs::open(path, flags, Mode::empty())
+}
+
+/// `.NAME.restore-`, with which the names of staging directories begin.
+fn staging_prefix(name: &OsStr) -> OsString {
+    let mut hidden = OsString::from(".");
+    hidden.push(name);
+    hidden.push(".restore-");
+    hidden
+}
+
+/// Names what restores to the same target left that did not come to an end. It may be all that somebody has: it stays.
+fn tell_left_over(target: &Path, parent: &Path, monitor: &dyn Monitor) {
+    let (Some(name), Ok(entries)) = (target.file_name(), std::fs::read_dir(parent)) else {
+        return;
+    };
+    let prefix = staging_prefix(name);
+    let is_ours = |name: &OsStr| name.as_bytes().starts_with(prefix.as_bytes());
+    let alike = entries
+        .flatten()
+        .filter(|entry| is_ours(&entry.file_name()));
+    let left_over = alike.map(|entry| entry.path()).filter(|path| {
+        let locked = |dir| fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_err();
+        open_dir(path).is_ok_and(|dir| !locked(dir))
+    });
+    for path in left_over.take(MAX_NAMED) {
+        monitor.note(&format!(
+            "an earlier restore to {} did not come to its end; what there is of it is in {}: remove that if you do not need it",
+            target.display(),
+            path.display()
+        ));
+    }
+}
+
 fn make_staging(target: &Path, parent: &Path) -> Result<(PathBuf, Mode)> {
     let Some(name) = target.file_name() else {
         let what = format!("{} has no name of its own", target.display());
@@ -142,9 +190,8 @@ fn make_staging(target: &Path, parent: &Path) -> Result<(PathBuf, Mode)> {
     let pid = rustix::process::getpid().as_raw_nonzero();
     let mut errno = Errno::EXIST;
     for number in 0..STAGING_TRIES {
-        let mut hidden = OsString::from(".");
-        hidden.push(name);
-        hidden.push(format!(".restore-{pid}-{number}"));
+        let mut hidden = staging_prefix(name);
+        hidden.push(format!("{pid}-{number}"));
         let path = parent.join(hidden);
         match fs::mkdir(&path, Mode::from_raw_mode(0o777)) {
             Ok(()) => {

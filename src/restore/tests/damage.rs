@@ -213,3 +213,27 @@ fn a_full_disk_is_known_before_anything_is_written() {
     assert_eq!(error.class(), Class::Full);
     assert_eq!(names(to.parent().unwrap()), ["target"]);
 }
+
+#[test]
+fn what_a_killed_restore_left_is_named_and_stays() {
+    let store = MemoryBlocks::new();
+    let snapshot = sample(&store);
+    let (_dir, to) = place();
+    let beside = |name: &str| to.with_file_name(name);
+    for name in [
+        ".target.restore-9-0",
+        ".target.restore-9-1",
+        ".other.restore-9-0",
+    ] {
+        fs::create_dir_all(beside(name)).unwrap();
+    }
+    // One of them is at work.
+    let held = fs::File::open(beside(".target.restore-9-1")).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let run = run(&store, &[select(&snapshot, "")], &to, &options());
+    run.result.unwrap();
+    let notes = run.monitor.notes();
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert!(notes[0].contains("/.target.restore-9-0"), "{notes:?}");
+    assert!(beside(".target.restore-9-0").exists());
+}
