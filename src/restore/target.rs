@@ -147,7 +147,7 @@ pub(super) fn parent_of(target: &Path) -> PathBuf {
 }
 
 fn open_dir(path: &Path) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     fs::open(path, flags, Mode::empty())
 }
 
@@ -165,14 +165,17 @@ fn tell_left_over(target: &Path, parent: &Path, monitor: &dyn Monitor) {
         return;
     };
     let prefix = staging_prefix(name);
-    let is_ours = |name: &OsStr| name.as_bytes().starts_with(prefix.as_bytes());
-    let alike = entries
-        .flatten()
-        .filter(|entry| is_ours(&entry.file_name()));
-    let left_over = alike.map(|entry| entry.path()).filter(|path| {
-        let locked = |dir| fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_err();
-        open_dir(path).is_ok_and(|dir| !locked(dir))
-    });
+    let is_staging = |entry: &std::fs::DirEntry| {
+        let name = entry.file_name();
+        name.as_bytes().starts_with(prefix.as_bytes())
+            && entry.file_type().is_ok_and(|kind| kind.is_dir())
+    };
+    let is_free = |path: &PathBuf| {
+        let dir = open_dir(path);
+        dir.is_ok_and(|dir| fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok())
+    };
+    let staging = entries.flatten().filter(is_staging);
+    let left_over = staging.map(|entry| entry.path()).filter(is_free);
     for path in left_over.take(MAX_NAMED) {
         monitor.note(&format!(
             "an earlier restore to {} did not come to its end; what there is of it is in {}: remove that if you do not need it",
