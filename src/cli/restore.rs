@@ -173,7 +173,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
 
 /// Entries that were selected, whatever was done with them.
 pub(super) fn handled(summary: &RestoreSummary) -> u64 {
-    summary.files + summary.directories + summary.others + summary.kept + summary.lost
+    let made = summary.files + summary.directories + summary.others;
+    made + summary.kept + summary.left_out + summary.lost
 }
 
 /// Patterns that match nothing are a mistake: somebody believes to have the files now.

@@ -136,6 +136,7 @@ impl<'a> Planner<'a> {
         for link in &window.links {
             if let Err(error) = self.link(link) {
                 self.crew.place.warn_or_fail(error)?;
+                self.crew.report.unmake_link(true);
             }
         }
         for (path, meta) in &window.left {
@@ -305,6 +306,7 @@ impl<'a> Planner<'a> {
                 let root = &self.crew.roots[link.root];
                 let path = root.source_path(&link.path);
                 self.crew.report.lose(root.id, path, Error::corrupt(what()));
+                self.crew.report.unmake_link(false);
                 return Ok(());
             }
             Some(Spoiler::Target) => None,

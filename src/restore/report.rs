@@ -10,6 +10,7 @@ use crate::format::content::total_data;
 use crate::format::tree::{Body, Node};
 use crate::id::SnapshotId;
 use crate::progress::Monitor;
+use crate::repository::content::Content;
 
 /// How many losses are kept one by one; all of them are counted and go to the monitor.
 const MAX_LOSSES: usize = 10_000;
@@ -86,6 +87,8 @@ pub struct RestoreSummary {
     pub bytes: u64,
     /// Bytes of those that take space: the rest are holes and zeros.
     pub data_bytes: u64,
+    /// Entries that were planned and that the target did not take.
+    pub left_out: u64,
     /// Files read back and compared.
     pub verified: u64,
     /// How many entries were lost. Above 0 is an integrity failure, although the rest was restored.
@@ -110,7 +113,7 @@ impl RestoreSummary {
         };
         match action {
             Action::Keep => self.kept += 1,
-            Action::LeaveOut => {}
+            Action::LeaveOut => self.left_out += 1,
             Action::Refresh if kind != "directory" => self.kept += 1,
             _ => match kind {
                 "file" => {
@@ -131,12 +134,24 @@ impl RestoreSummary {
     }
 }
 
+/// What was counted when it was planned and did not come to be.
+#[derive(Default)]
+struct Unmade {
+    files: AtomicU64,
+    others: AtomicU64,
+    bytes: AtomicU64,
+    data_bytes: AtomicU64,
+    /// How many of these the target refused.
+    left_out: AtomicU64,
+}
+
 /// What workers report to; shared by threads.
 pub(super) struct Report<'a> {
     monitor: &'a dyn Monitor,
     losses: Mutex<Vec<Loss>>,
     lost: AtomicU64,
     pub(super) verified: AtomicU64,
+    unmade: Unmade,
     fatal: Mutex<Option<Error>>,
     stopped: AtomicBool,
 }
@@ -148,6 +163,7 @@ impl<'a> Report<'a> {
             losses: Mutex::default(),
             lost: AtomicU64::new(0),
             verified: AtomicU64::new(0),
+            unmade: Unmade::default(),
             fatal: Mutex::default(),
             stopped: AtomicBool::new(false),
         }
@@ -171,6 +187,22 @@ impl<'a> Report<'a> {
                 error,
             });
         }
+    }
+
+    /// A planned file is not there after all: it is lost, or the target refused it.
+    pub(super) fn unmake_file(&self, content: &Content, refused: bool) {
+        let add = |count: &AtomicU64, n| count.fetch_add(n, Ordering::Relaxed);
+        add(&self.unmade.files, 1);
+        add(&self.unmade.bytes, content.len());
+        add(&self.unmade.data_bytes, content.data_bytes());
+        add(&self.unmade.left_out, u64::from(refused));
+    }
+
+    /// The same for one more name of a file.
+    pub(super) fn unmake_link(&self, refused: bool) {
+        self.unmade.others.fetch_add(1, Ordering::Relaxed);
+        let left_out = u64::from(refused);
+        self.unmade.left_out.fetch_add(left_out, Ordering::Relaxed);
     }
 
     /// Nothing can go on; the first reason counts.
@@ -207,6 +239,14 @@ impl<'a> Report<'a> {
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
         summary.verified = self.verified.into_inner();
+        let take = |from: &mut u64, unmade: AtomicU64| {
+            *from = from.saturating_sub(unmade.into_inner());
+        };
+        take(&mut summary.files, self.unmade.files);
+        take(&mut summary.others, self.unmade.others);
+        take(&mut summary.bytes, self.unmade.bytes);
+        take(&mut summary.data_bytes, self.unmade.data_bytes);
+        summary.left_out += self.unmade.left_out.into_inner();
     }
 }
 

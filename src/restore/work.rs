@@ -179,6 +179,8 @@ impl Crew<'_> {
         if !file.spoil(&self.open, by) {
             return;
         }
+        self.report
+            .unmake_file(&file.content, by == Spoiler::Target);
         match trouble {
             Trouble::Repository(error) => {
                 let root = &self.roots[file.root];

@@ -38,6 +38,16 @@ fn further_names_of_a_lost_file_are_lost_and_not_linked_to_the_old_one() {
         let mut lost: Vec<_> = summary.losses.iter().map(|l| l.path.to_string()).collect();
         lost.sort();
         assert_eq!(lost, ["a", "b", "sub/c"], "{overwrite:?} {verify}");
+        assert_eq!(
+            (
+                summary.files,
+                summary.directories,
+                summary.others,
+                summary.bytes
+            ),
+            (0, 1, 0, 0),
+            "what is lost was not restored"
+        );
         assert_eq!(fs::read(to.join("a")).unwrap(), noise(8, 3000));
         assert_eq!(fs::read(to.join("b")).unwrap(), b"old b");
         assert_eq!(fs::metadata(to.join("a")).unwrap().nlink(), 1);
