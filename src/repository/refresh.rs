@@ -32,11 +32,19 @@ impl Repository {
         } else {
             0
         };
-        if fresh && (taken.indexes > 0 || adopted > 0) {
+        if let Opened::InMemory(reason) = opened {
             monitor.note(&format!(
-                "the catalog was rebuilt from the repository: {} index objects, {} packs",
+                "the catalog cannot be kept ({reason}): every command makes it anew; say another place with --cache-dir or \
+                 REPO_CACHE_DIR"
+            ));
+        } else if fresh && (taken.indexes > 0 || adopted > 0) {
+            let packs = taken.packs + adopted;
+            let plural = |count| if count == 1 { "" } else { "s" };
+            monitor.note(&format!(
+                "the catalog was rebuilt from the repository: {} index object{}, {packs} pack{}",
                 taken.indexes,
-                taken.packs + adopted
+                plural(taken.indexes),
+                plural(packs)
             ));
         }
         Ok(())

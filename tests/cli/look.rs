@@ -1,6 +1,6 @@
 //! Looking: which snapshot is meant, what is printed, and that it is valid JSON.
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, Ran};
 
 #[test]
 fn references() {
@@ -183,4 +183,27 @@ fn places_that_are_no_repository() {
         said.contains("version 99") && said.contains("newer"),
         "{said}"
     );
+}
+
+#[test]
+fn a_catalog_that_cannot_be_kept_is_told_with_the_reason() {
+    let fixture = Fixture::small();
+    fixture.shell("rm -r cache; touch file");
+    let said = |cache: &str| {
+        let mut command = fixture.command(&["snapshots"]);
+        let ran = Ran::of(command.env("REPO_CACHE_DIR", fixture.path(cache)));
+        assert_eq!(ran.code, 0, "{ran:?}");
+        ran.err
+    };
+    for _ in 0..2 {
+        let said = said("file");
+        let file = fixture.path("file").display().to_string();
+        assert!(
+            said.contains("cannot be kept") && said.contains(&file),
+            "{said}"
+        );
+        assert!(said.contains("--cache-dir"), "{said}");
+    }
+    assert!(said("cache").contains("1 index object, 2 packs"));
+    assert_eq!(said("cache"), "");
 }
