@@ -10,23 +10,25 @@ use super::output::Output;
 use super::place::{self, Found};
 use super::text;
 use crate::error::Error;
-use crate::format::tree::Body;
+use crate::format::tree::{Body, Node};
 use crate::progress::Monitor;
+use crate::repository::Repository;
+use crate::repository::trees::Cursor;
 use crate::restore::Streaming;
 
 /// Print the content of files
 ///
 /// Every piece is verified before it is printed; damage ends it with exit code 3, never with wrong bytes. Holes are
-/// printed as zeros.
+/// printed as zeros. Of a snapshot that has one file and nothing else, as of a dump that came through a pipe, REF alone means that file.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   repo cat latest:etc/hosts
   repo cat home~1:notes.txt | diff - notes.txt
-  repo cat shop:shop.dump | pg_restore -l")]
+  repo cat shop | pg_restore -l")]
 pub(super) struct Args {
     /// Which files; printed one after the other
-    #[arg(value_name = "REF:PATH", required = true)]
+    #[arg(value_name = "REF[:PATH]", required = true)]
     places: Vec<OsString>,
 }
 
@@ -38,7 +40,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
         .places
         .iter()
         .map(|place| {
-            let found = place::find(&repository, place)?;
+            let found = sole(&repository, place::find(&repository, place)?)?;
             check(&found)?;
             Ok(found)
         })
@@ -86,6 +88,28 @@ impl Write for Printer<'_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Instead of a root that holds one file and nothing else, that file.
+fn sole(repository: &Repository, found: Found) -> Done<Found> {
+    if let Body::Directory(tree) = &found.node.body
+        && found.path.is_root()
+        && tree.total == 1
+        && let Some(only) = Cursor::new(repository, tree)?.next()
+    {
+        let only = only.map_err(|e| e.within(found.info.id.short()))?;
+        if matches!(only.body, Body::File { .. }) {
+            let node = Node::clone(&only);
+            let path = found.path.join(&node.name);
+            let path = path.map_err(|e| Error::corrupt(e.to_string()))?;
+            return Ok(Found {
+                path,
+                node,
+                ..found
+            });
+        }
+    }
+    Ok(found)
 }
 
 /// Only files have a content.

@@ -143,7 +143,10 @@ fn show_harm(out: &mut Output, harm: &Harm) -> Done {
         "hurt: {}{name}: {} {}: {}",
         harm.snapshot.short(),
         harm.part.name(),
-        text::name(harm.path.as_bytes()),
+        match &harm.path {
+            path if path.is_root() => "(the root)".to_owned(),
+            path => text::name(path.as_bytes()),
+        },
         text::line(&harm.reason)
     ))
 }

@@ -185,6 +185,9 @@ impl Context {
                 format!("the repository at {}", backend.location()),
                 error,
             )
+        });
+        let config = config.hint_for(Class::Corrupt, || {
+            "its object 'config' never changes, and nothing can be opened without it: put it back from a copy of the repository".into()
         })?;
         Ok((backend, config))
     }

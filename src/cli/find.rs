@@ -159,9 +159,8 @@ impl Search<'_> {
             let (path, node) = match step {
                 Ok(step) => step,
                 Err((path, error)) => {
-                    self.context
-                        .monitor()
-                        .warn_about(&format!("{}:{path}", info.id.short()), &error);
+                    let place = format!("{}: {}", info.id.short(), path.quoted());
+                    self.context.monitor().warn_about(&place, &error);
                     self.unread += 1;
                     // What could not be read may have had a match.
                     mark(&mut levels);

@@ -132,7 +132,7 @@ fn disks(repository: &Repository, info: &SnapshotInfo, out: &mut Output) -> Done
     ]);
     let mut walk = Walk::new(repository, &info.snapshot.root, EntryPath::root());
     while let Some(step) = walk.next() {
-        let (path, node) = step.map_err(|(path, error)| error.within(format!("'{path}'")))?;
+        let (path, node) = step.map_err(|(path, error)| error.within(path.quoted()))?;
         match &node.body {
             Body::File { size, content } => table.row(vec![
                 text::name(path.as_bytes()),

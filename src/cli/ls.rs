@@ -73,7 +73,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
             let (path, node) = match step {
                 Ok(step) => step,
                 Err((path, error)) => {
-                    return Err(error.within(format!("'{path}'")).into());
+                    return Err(error.within(path.quoted()).into());
                 }
             };
             show(&path, &path.as_bytes()[skip..], &node)?;

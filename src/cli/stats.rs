@@ -86,6 +86,15 @@ pub(super) fn run(_: &Args, context: &Context) -> Done {
     out.finish()
 }
 
+/// How many times less it is by something, or how many times more than `than` if it is not.
+fn times(ratio: f64, by: &str, than: &str) -> String {
+    if ratio < 0.95 {
+        format!("{:.1} times as much as {than}", 1.0 / ratio)
+    } else {
+        format!("{ratio:.1} times less {by}")
+    }
+}
+
 fn table(sums: &Stats) -> Table {
     let mut table = Table::facts();
     let (snapshots, files) = (sums.snapshots, sums.files);
@@ -101,18 +110,18 @@ fn table(sums: &Stats) -> Table {
     table.fact(
         "content",
         format!(
-            "{} in {}: {:.1} times less by deduplication",
+            "{} in {}: {}",
             text::bytes(sums.data_raw_bytes),
             text::counted(sums.data_chunks, "distinct chunk", "distinct chunks"),
-            sums.dedup_ratio()
+            times(sums.dedup_ratio(), "by deduplication", "the snapshots hold")
         ),
     );
     table.fact(
         "stored",
         format!(
-            "{}: {:.1} times less by compression",
+            "{}: {}",
             text::bytes(sums.stored_bytes()),
-            sums.compression_ratio()
+            times(sums.compression_ratio(), "by compression", "is in it")
         ),
     );
     for (name, area) in [
@@ -132,4 +141,15 @@ fn table(sums: &Stats) -> Table {
         );
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_grew_is_not_called_less() {
+        let times = |ratio| super::times(ratio, "by compression", "is in it");
+        assert_eq!(times(2.04), "2.0 times less by compression");
+        assert_eq!(times(1.0), "1.0 times less by compression");
+        assert_eq!(times(0.5), "2.0 times as much as is in it");
+    }
 }

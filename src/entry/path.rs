@@ -137,6 +137,17 @@ impl PartialOrd for EntryPath {
     }
 }
 
+impl EntryPath {
+    /// For messages: the path in quotes, or words for the root, whose path is empty.
+    pub fn quoted(&self) -> String {
+        if self.is_root() {
+            "the root directory".to_owned()
+        } else {
+            format!("'{self}'")
+        }
+    }
+}
+
 impl fmt::Display for EntryPath {
     /// For people: non-UTF-8 and control bytes are escaped, so that a name can never drive a terminal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

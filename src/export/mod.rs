@@ -16,6 +16,7 @@ pub mod zip;
 pub mod zst;
 
 use std::io::BufWriter;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 pub use self::pack::{Output, Packed};
@@ -53,6 +54,7 @@ pub struct Format {
     pub about: &'static str,
     container: Container,
     packing: Packing,
+    levels: Option<RangeInclusive<i32>>,
 }
 
 type Container = fn(Box<dyn Packed>, &Options, Arc<dyn Monitor>) -> Result<Box<dyn Export>>;
@@ -70,6 +72,7 @@ pub const FORMATS: &[Format] = &[
         about: "a POSIX tar (PAX) with all metadata",
         container: TAR,
         packing: pack::plain,
+        levels: None,
     },
     Format {
         name: "tar.gz",
@@ -77,6 +80,7 @@ pub const FORMATS: &[Format] = &[
         about: "the same, compressed as one gzip member on all cores",
         container: TAR,
         packing: pack::gzip,
+        levels: Some(1..=9),
     },
     Format {
         name: "tar.zst",
@@ -84,6 +88,7 @@ pub const FORMATS: &[Format] = &[
         about: "the same, compressed with zstd on all cores",
         container: TAR,
         packing: pack::zstd,
+        levels: Some(1..=22),
     },
     Format {
         name: "cocoon",
@@ -91,6 +96,7 @@ pub const FORMATS: &[Format] = &[
         about: "a tar with the sparse files of cocoon's VM snapshots, for its importer only",
         container: |out, _, monitor| Ok(Box::new(TarWriter::new(out, Sparse::Cocoon, monitor))),
         packing: pack::plain,
+        levels: None,
     },
     Format {
         name: "zip",
@@ -105,6 +111,7 @@ pub const FORMATS: &[Format] = &[
         },
         // The container compresses by itself and takes the level.
         packing: |out, _| Ok(Box::new(BufWriter::new(out))),
+        levels: Some(1..=9),
     },
     Format {
         name: "raw",
@@ -112,6 +119,7 @@ pub const FORMATS: &[Format] = &[
         about: "the content of a single file",
         container: |out, _, _| Ok(Box::new(RawWriter::stream(out))),
         packing: pack::plain,
+        levels: None,
     },
 ];
 
@@ -119,6 +127,11 @@ impl Format {
     /// The format of that name.
     pub fn named(name: &str) -> Option<&'static Self> {
         FORMATS.iter().find(|format| format.name == name)
+    }
+
+    /// How hard it can compress; `None` if it does not.
+    pub fn levels(&self) -> Option<RangeInclusive<i32>> {
+        self.levels.clone()
     }
 
     /// Begins an archive of entries.

@@ -176,7 +176,8 @@ impl<'a> Report<'a> {
     /// An entry is lost; the rest goes on.
     pub(super) fn lose(&self, snapshot: SnapshotId, path: EntryPath, error: Error) {
         self.monitor.warn(&format!(
-            "'{path}' is damaged in the repository and left out: {error}"
+            "{} is damaged in the repository and left out: {error}",
+            path.quoted()
         ));
         self.lost.fetch_add(1, Ordering::Relaxed);
         let mut losses = lock(&self.losses);

@@ -1,7 +1,8 @@
 //! What a file system is made of: blocks, and the list of snapshots. The repository is one; tests have one in memory.
 
-use crate::entry::Time;
+use crate::entry::{Meta, Time};
 use crate::error::Result;
+use crate::format::snapshot::Snapshot;
 use crate::format::tree::Node;
 use crate::id::SnapshotId;
 use crate::progress::Silent;
@@ -43,15 +44,34 @@ impl Store for Repository {
     }
 }
 
+/// The root of a snapshot as a mount shows it. An input without a directory of its own (a stream, a disk) left one that says
+/// nothing: it is as old as the snapshot, and belongs to whoever mounts it, so that others get past it if they are let in.
+pub fn shown_root(snapshot: Snapshot) -> Node {
+    let mut root = snapshot.root;
+    let mode = std::mem::take(&mut root.meta.mode);
+    if root.meta == Meta::default() {
+        root.meta = Meta {
+            mode: 0o755,
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            mtime: snapshot.time,
+            ..Meta::default()
+        };
+    } else {
+        root.meta.mode = mode;
+    }
+    root
+}
+
 impl From<SnapshotInfo> for Listed {
     fn from(info: SnapshotInfo) -> Self {
         let SnapshotInfo { id, snapshot } = info;
         Self {
             id,
-            name: snapshot.name,
+            name: snapshot.name.clone(),
             time: snapshot.time,
-            tags: snapshot.tags,
-            root: snapshot.root,
+            tags: snapshot.tags.clone(),
+            root: shown_root(snapshot),
         }
     }
 }

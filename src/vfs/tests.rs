@@ -440,3 +440,22 @@ fn a_sequential_reader_finds_its_blocks_read_ahead() {
     assert!(from_memory > 300, "{from_memory} of 400");
     assert_eq!(store.blocks.reads(), 1 + 400, "every block once");
 }
+
+#[test]
+fn the_root_of_a_stream_is_as_old_as_its_snapshot_and_lets_others_past() {
+    use crate::format::snapshot::{Snapshot, StreamKind};
+    let blocks = MemoryBlocks::new();
+    let tree = blocks.put_directory(vec![file(&blocks, "dump", b"x")], 8);
+    let mut root = node("", Body::Directory(tree));
+    root.meta.mode = 0o700;
+    let mut snapshot = Snapshot::new(StreamKind::Stream, root);
+    snapshot.time = Time::new(1_700_000_000, 5);
+    let shown = shown_root(snapshot.clone()).meta;
+    let user = rustix::process::geteuid().as_raw();
+    assert_eq!((shown.mode, shown.uid), (0o755, user));
+    assert_eq!(shown.mtime, snapshot.time);
+    // A directory that was there is shown as it was.
+    snapshot.root.meta.mtime = Time::new(7, 0);
+    let as_it_was = snapshot.root.meta.clone();
+    assert_eq!(shown_root(snapshot).meta, as_it_was);
+}

@@ -156,3 +156,34 @@ fn find_does_not_say_that_there_is_nothing_where_it_could_not_look() {
     let said = fixture.fails(3, &["find", "file"]);
     assert!(!said.contains("nothing is called"), "{said}");
 }
+
+#[test]
+fn the_root_is_called_so_and_not_by_its_empty_path() {
+    let fixture = Fixture::small();
+    fs::remove_file(&objects(&fixture, "meta")[0]).unwrap();
+    let found = fixture.fails(3, &["find", "file"]);
+    assert!(found.contains(": the root directory: "), "{found}");
+    let restored = fixture.run(&["restore", "small", "--target", "a"]).err;
+    assert!(
+        restored.contains("the root directory is damaged"),
+        "{restored}"
+    );
+    let checked = fixture.run(&["check", "--read-data"]).out;
+    assert!(checked.contains("directory (the root): "), "{checked}");
+}
+
+#[test]
+fn a_damaged_config_is_not_a_matter_for_check() {
+    let fixture = Fixture::small();
+    fs::set_permissions(
+        fixture.path("repository/config"),
+        fs::Permissions::from_mode(0o600),
+    )
+    .unwrap();
+    fs::write(fixture.path("repository/config"), "{").unwrap();
+    let said = fixture.fails(3, &["ls", "small"]);
+    assert!(
+        !said.contains("repo check") && said.contains("from a copy"),
+        "{said}"
+    );
+}

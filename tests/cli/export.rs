@@ -153,3 +153,24 @@ fn patterns_that_match_nothing_are_told_and_leave_no_archive() {
     fixture.ok(&["export", "small", "-i", "file", "-f", "tar", "-o", "out"]);
     assert_eq!(fixture.shell("tar tf out file"), "file\n");
 }
+
+#[test]
+fn a_level_that_a_format_does_not_have_is_a_usage_error() {
+    let fixture = Fixture::small();
+    for (format, level) in [
+        ("zip", "99"),
+        ("tar.gz", "10"),
+        ("tar.zst", "0"),
+        ("tar", "1"),
+        ("raw", "1"),
+        ("original", "1"),
+        ("dir", "1"),
+    ] {
+        fixture.fails(
+            2,
+            &["export", "small", "-f", format, "-l", level, "-o", "out"],
+        );
+        assert!(!fixture.path("out").exists(), "{format}");
+    }
+    fixture.ok(&["export", "small", "-l", "9", "-o", "out.zip"]);
+}

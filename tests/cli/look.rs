@@ -207,3 +207,13 @@ fn a_catalog_that_cannot_be_kept_is_told_with_the_reason() {
     assert!(said("cache").contains("1 index object, 2 packs"));
     assert_eq!(said("cache"), "");
 }
+
+#[test]
+fn a_snapshot_with_one_file_alone_means_that_file_to_cat() {
+    let fixture = Fixture::small();
+    fixture.shell("seq 1000 > numbers; $REPO ingest - --name piped < numbers");
+    let numbers = std::fs::read_to_string(fixture.path("numbers")).unwrap();
+    assert_eq!(fixture.ok(&["cat", "piped"]), numbers);
+    assert_eq!(fixture.ok(&["cat", "latest"]), numbers);
+    fixture.fails(1, &["cat", "small"]);
+}

@@ -221,7 +221,30 @@ impl Args {
                 None => return Err(Failure::usage(format!("there is no format '{name}'"))),
             },
         };
+        self.check_level(&name, how)?;
         Ok((name, how))
+    }
+
+    /// A level that the format does not have is a mistake in the command line.
+    fn check_level(&self, name: &str, how: How) -> Done {
+        let Some(level) = self.level else {
+            return Ok(());
+        };
+        let levels = match how {
+            How::Stream(format) => format.levels(),
+            How::Dir | How::Original => None,
+        };
+        match levels {
+            Some(levels) if levels.contains(&level) => Ok(()),
+            Some(levels) => {
+                let (least, most) = (levels.start(), levels.end());
+                let what = format!("{name} has no level {level}: {least} to {most}");
+                Err(Failure::usage(what))
+            }
+            None => Err(Failure::usage(format!(
+                "{name} is not compressed here: --level changes nothing"
+            ))),
+        }
     }
 
     fn to_stdout(&self) -> bool {

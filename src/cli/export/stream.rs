@@ -81,11 +81,6 @@ impl Job<'_> {
             return Err(Failure::usage("only one whole snapshot has an original")
                 .hint("export parts with --format tar, or one file with --format raw"));
         };
-        if self.args.level.is_some() {
-            return Err(Failure::usage(
-                "the original is as it is: --level changes nothing",
-            ));
-        }
         self.streaming()
             .original(&selection.snapshot, &mut to.writer()?)?;
         Ok(())
@@ -93,11 +88,6 @@ impl Job<'_> {
 
     /// The content of one file; into a file of ours with its holes.
     fn raw(&self, to: &Destination) -> Done {
-        if self.args.level.is_some() {
-            return Err(Failure::usage(
-                "raw is not compressed: --level changes nothing",
-            ));
-        }
         let mut source = self.source()?;
         let filtered = !self.args.include.is_empty() || !self.args.exclude.is_empty();
         // A root and its one file, or the file alone: known before a byte is written.

@@ -23,7 +23,7 @@ use super::text;
 use crate::error::Class;
 use crate::mount::{self, Options, View};
 use crate::repository::Repository;
-use crate::vfs::{Owner, Store};
+use crate::vfs::{Owner, Store, shown_root};
 
 /// Browse snapshots as a read-only file system
 ///
@@ -174,7 +174,8 @@ fn view(repository: &Repository, reference: Option<&OsString>) -> Done<(View, St
             .hint("mount the snapshot, and use the directory in it"));
     }
     let id = place.snapshot.id.to_hex();
-    Ok((View::One(Box::new(place.snapshot.snapshot.root)), id))
+    let root = shown_root(place.snapshot.snapshot);
+    Ok((View::One(Box::new(root)), id))
 }
 
 /// The directories that the process itself reads while it serves: hidden by the mount, it would wait for itself.

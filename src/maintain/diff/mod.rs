@@ -190,7 +190,7 @@ impl Compare<'_, '_> {
     fn pair(&mut self, path: EntryPath, from: &Node, to: &Node) -> Result<()> {
         self.monitor.doing(&|| path.to_string());
         let aspects =
-            aspects(self.blocks, from, to).map_err(|error| error.within(format!("'{path}'")))?;
+            aspects(self.blocks, from, to).map_err(|error| error.within(path.quoted()))?;
         if let Some(first) = aspects.first() {
             let change = match first {
                 Aspect::Kind => Change::Type,
@@ -236,7 +236,7 @@ impl Compare<'_, '_> {
             if self.monitor.interrupted() {
                 return Err(Error::new(Class::Interrupted, "interrupted"));
             }
-            let (path, node) = step.map_err(|(path, error)| error.within(format!("'{path}'")))?;
+            let (path, node) = step.map_err(|(path, error)| error.within(path.quoted()))?;
             self.one_sided(&path, &node, change)?;
         }
         Ok(())
