@@ -8,8 +8,8 @@
     reason = "this whole program is a test"
 )]
 
-mod errors;
 mod damaged;
+mod errors;
 mod export;
 mod fixture;
 mod help;

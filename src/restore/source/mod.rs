@@ -204,7 +204,7 @@ impl<'a> Planner<'a> {
 
     fn entry(&mut self, root: &Root, path: EntryPath, node: &Node) -> Result<()> {
         let roots = &self.source.roots;
-        let first = self.first_names.see(roots, root, &path, node)?;
+        let (_, first) = self.first_names.see(roots, root, &path, node)?;
         let kind = match first {
             Some(first) => Kind::HardLink(first),
             None => kind_of(&node.body).unwrap_or(Kind::Directory),
