@@ -57,6 +57,21 @@ pub(super) fn encode(text: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// The permission bits of a file that has this ACL: what it says of the group is its mask, if it has one.
+pub(super) fn permissions(encoded: &[u8]) -> Option<u32> {
+    let (version, entries) = encoded.split_first_chunk()?;
+    if u32::from_le_bytes(*version) != VERSION {
+        return None;
+    }
+    let find = |wanted: u16| {
+        let entries = entries.as_chunks::<8>().0.iter();
+        let mut found = entries.filter(|entry| u16::from_le_bytes([entry[0], entry[1]]) == wanted);
+        found.next().map(|entry| u32::from(entry[2] & 7))
+    };
+    let group = find(MASK).or_else(|| find(GROUP_OBJ))?;
+    Some(find(USER_OBJ)? << 6 | group << 3 | find(OTHER)?)
+}
+
 /// True for an ACL that says no more than the mode bits do; the kernel keeps none then.
 pub(super) fn is_minimal(encoded: &[u8]) -> bool {
     encoded.len() == 4 + 3 * 8
@@ -129,6 +144,13 @@ mod tests {
         assert_eq!(encode(star).unwrap(), expected);
         assert_eq!(encode(gnu).unwrap(), expected);
         assert!(!is_minimal(&expected));
+        assert_eq!(permissions(&expected), Some(0o770));
+        assert_eq!(
+            permissions(&encode(b"u::rwx,g::r--,o::--x").unwrap()),
+            Some(0o741)
+        );
+        assert_eq!(permissions(&expected[..20]), None);
+        assert_eq!(permissions(&[3, 0, 0, 0]), None);
         assert!(is_minimal(&encode(b"u::rwx,g::r--,o::r--").unwrap()));
     }
 

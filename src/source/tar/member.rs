@@ -3,6 +3,7 @@
 //! What has no place in a tree (a name with `..`, a link to nowhere) or no meaning here (a volume label) is
 //! [`Shape::Hidden`]: it stays in the stream, and the reason is told.
 
+use super::acl;
 use super::extra::Extra;
 use super::header::{Dialect, Header};
 use super::sparse::RawMap;
@@ -251,8 +252,15 @@ fn meta(header: &Header, extra: &mut Extra) -> Meta {
     };
     let uid = extra.uid.or_else(|| header.uid());
     let gid = extra.gid.or_else(|| header.gid());
+    let mode = u32::try_from(mode & 0o7777).unwrap_or(0);
+    let xattrs = extra.take_xattrs();
+    // bsdtar writes the group's own bits in the header, where a kernel shows the mask.
+    let permissions = xattrs
+        .iter()
+        .find(|xattr| xattr.name == b"system.posix_acl_access")
+        .and_then(|xattr| acl::permissions(&xattr.value));
     Meta {
-        mode: u32::try_from(mode & 0o7777).unwrap_or(0),
+        mode: permissions.map_or(mode, |bits| mode & 0o7000 | bits),
         uid: owner(uid, "owner", extra),
         gid: owner(gid, "group", extra),
         user: owner_name(extra.user.take(), user, extra),
@@ -260,7 +268,7 @@ fn meta(header: &Header, extra: &mut Extra) -> Meta {
         mtime,
         atime: extra.atime.or(atime.map(seconds)),
         ctime: extra.ctime.or(ctime.map(seconds)),
-        xattrs: extra.take_xattrs(),
+        xattrs,
     }
 }
 

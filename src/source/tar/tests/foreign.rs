@@ -282,6 +282,24 @@ fn attributes_and_acls() {
     }
 }
 
+/// bsdtar's header has the bits of the group, where a file with an ACL shows its mask: the wrong ones were shown.
+#[test]
+fn the_mode_of_a_file_with_an_acl_has_its_mask() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("f"), b"x").unwrap();
+    fs::set_permissions(dir.path().join("f"), fs::Permissions::from_mode(0o2755)).unwrap();
+    run("setfacl", &["-m", "u:1234:rwx", "f"], dir.path());
+    let mode = fs::metadata(dir.path().join("f")).unwrap().mode() & 0o7777;
+    assert_eq!(mode, 0o2775);
+    for (program, args) in [
+        ("tar", ["--acls", "--format=posix", "-cf-", "f"]),
+        ("bsdtar", ["--acls", "--format=pax", "-cf-", "f"]),
+    ] {
+        let taken = take(&run(program, &args, dir.path())).unwrap();
+        assert_eq!(taken.get("f").entry.meta.mode, mode, "{program}");
+    }
+}
+
 #[test]
 fn incremental_dumps_labels_and_volumes() {
     let dir = tree();
