@@ -142,7 +142,8 @@ fn what_archivers_write_comes_out_as_it_went_in() {
     let tree = Path::new(tree);
     let python = "import sys, tarfile\n\
         t = tarfile.open(fileobj=sys.stdout.buffer, mode='w|', format=tarfile.PAX_FORMAT)\n\
-        t.add('source')";
+        t.add('source')\n\
+        t.close()";
     for (program, args) in [
         ("tar", &["--format=v7", "-cf-", "source"][..]),
         ("tar", &["--format=ustar", "-b1", "-cf-", "source"]),

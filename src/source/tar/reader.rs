@@ -417,7 +417,8 @@ impl<'r, R: Read> Reader<'r, R> {
             ));
         }
         self.check_complete()?;
-        self.report.note_once("the tar has no end blocks");
+        self.report
+            .warn("the tar has no end blocks: if it was cut short, it was between two members");
         Ok(())
     }
 
