@@ -23,6 +23,8 @@ pub(in crate::source) struct Finder {
     envelope: Option<Identity>,
     /// Why a document that was there does not count.
     unfit: Option<String>,
+    /// The same, if it looked much like one that does.
+    nearly: Option<String>,
     members: BTreeMap<Vec<u8>, TopFile>,
     crowded: bool,
 }
@@ -35,6 +37,7 @@ impl Finder {
             manifest: None,
             envelope: None,
             unfit: None,
+            nearly: None,
             members: BTreeMap::new(),
             crowded: false,
         }
@@ -94,6 +97,7 @@ impl Finder {
             return Ok(());
         };
         let mut found = None;
+        self.nearly = None;
         for kind in StreamKind::ALL {
             let tried = match self.expected {
                 Expected::Only(only) => only == kind,
@@ -105,6 +109,10 @@ impl Finder {
             match kind.recognise(&document)? {
                 Recognised::Yes(summary) => found = Some((kind, summary)),
                 Recognised::No(why) => self.unfit = Some(why),
+                Recognised::Nearly(why) => {
+                    self.nearly = Some(format!("{name} looks like that of a {kind}, but {why}"));
+                    self.unfit = Some(why);
+                }
             }
         }
         let identity = found.map(|(kind, summary)| Identity {
@@ -132,6 +140,9 @@ impl Finder {
             }
             (manifest, envelope) => manifest.or(envelope),
         };
+        if let (Expected::Any, None, Some(nearly)) = (self.expected, &identity, &self.nearly) {
+            monitor.note(&format!("{nearly}: taken as a plain tar"));
+        }
         if let (Expected::Only(kind), None) = (self.expected, &identity) {
             let name = kind.document_name();
             return Err(Error::invalid(match self.unfit {

@@ -129,7 +129,7 @@ impl Identity {
                 document,
                 summary,
             }),
-            Recognised::No(why) => Err(Error::invalid(format!(
+            Recognised::No(why) | Recognised::Nearly(why) => Err(Error::invalid(format!(
                 "{} is not that of a {kind} archive: {why}",
                 kind.document_name()
             ))),
@@ -141,6 +141,8 @@ impl Identity {
 enum Recognised {
     Yes(Summary),
     No(String),
+    /// No, but so nearly that whoever made it may have meant it.
+    Nearly(String),
 }
 
 /// The refusal of a document of another version.

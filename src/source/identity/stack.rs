@@ -49,6 +49,12 @@ struct Probe {
     _components: Vec<IgnoredAny>,
 }
 
+/// What a stack's manifest has beside its version.
+#[derive(Deserialize)]
+struct Parts {
+    components: Vec<Component>,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Document {
@@ -71,7 +77,14 @@ pub(super) fn recognise(document: &[u8]) -> Result<Recognised> {
     }
     let version = match serde_json::from_slice::<Probe>(document) {
         Ok(probe) => probe.version,
-        Err(e) => return Ok(Recognised::No(e.to_string())),
+        Err(e) => {
+            return Ok(match serde_json::from_slice::<Parts>(document) {
+                Ok(parts) if !parts.components.is_empty() => {
+                    Recognised::Nearly("its version is missing or no whole number".into())
+                }
+                _ => Recognised::No(e.to_string()),
+            });
+        }
     };
     if version != VERSION {
         return Err(version_error(StreamKind::Stack, version, VERSION));

@@ -104,6 +104,25 @@ fn s2_the_document_may_stand_anywhere_at_the_top() {
     assert_eq!(kind(&twice), Some(StreamKind::Stack));
 }
 
+/// It became a plain tar without a word.
+#[test]
+fn a_stack_without_a_readable_version_is_told() {
+    for version in ["", "\"version\": \"1\",", "\"version\": null,"] {
+        let document = STACK.replace("\"version\": 1,", version);
+        let taken = take(&with_document("manifest.json", &document)).unwrap();
+        assert!(taken.identity.is_none());
+        let note = taken.notes.join("\n");
+        assert!(
+            note.contains("version") && note.contains("plain tar"),
+            "{note}"
+        );
+    }
+    assert_eq!(
+        take(&with_document("manifest.json", STACK)).unwrap().notes,
+        [""; 0]
+    );
+}
+
 #[test]
 fn v1_volumes_are_known_by_their_list() {
     let taken = take(&with_document("manifest.json", VOLUME)).unwrap();
@@ -141,11 +160,9 @@ fn manifests_of_others_make_a_plain_tar() {
         "{",
         "[1,[]]",
     ] {
-        assert_eq!(
-            kind(&with_document("manifest.json", document)),
-            None,
-            "{document:.80}"
-        );
+        let taken = take(&with_document("manifest.json", document)).unwrap();
+        assert!(taken.identity.is_none(), "{document:.80}");
+        assert_eq!(taken.notes, [""; 0], "{document:.80}");
     }
     for document in [
         "{\"version\":1,\"config\":[]}",
