@@ -52,6 +52,8 @@ pub struct Format {
     pub extension: &'static str,
     /// One line for people.
     pub about: &'static str,
+    /// The file that tells what the archive is: it comes first, then other files, and nothing else.
+    pub envelope: Option<&'static str>,
     container: Container,
     packing: Packing,
     levels: Option<RangeInclusive<i32>>,
@@ -71,6 +73,7 @@ pub const FORMATS: &[Format] = &[
         extension: "tar",
         about: "a POSIX tar (PAX) with all metadata",
         container: TAR,
+        envelope: None,
         packing: pack::plain,
         levels: None,
     },
@@ -79,6 +82,7 @@ pub const FORMATS: &[Format] = &[
         extension: "tar.gz",
         about: "the same, compressed as one gzip member on all cores",
         container: TAR,
+        envelope: None,
         packing: pack::gzip,
         levels: Some(1..=9),
     },
@@ -87,6 +91,7 @@ pub const FORMATS: &[Format] = &[
         extension: "tar.zst",
         about: "the same, compressed with zstd on all cores",
         container: TAR,
+        envelope: None,
         packing: pack::zstd,
         levels: Some(1..=22),
     },
@@ -95,6 +100,7 @@ pub const FORMATS: &[Format] = &[
         extension: "tar",
         about: "a tar with the sparse files of cocoon's VM snapshots, for its importer only",
         container: |out, _, monitor| Ok(Box::new(TarWriter::new(out, Sparse::Cocoon, monitor))),
+        envelope: Some("snapshot.json"),
         packing: pack::plain,
         levels: None,
     },
@@ -109,6 +115,7 @@ pub const FORMATS: &[Format] = &[
                 monitor,
             )?))
         },
+        envelope: None,
         // The container compresses by itself and takes the level.
         packing: |out, _| Ok(Box::new(BufWriter::new(out))),
         levels: Some(1..=9),
@@ -118,6 +125,7 @@ pub const FORMATS: &[Format] = &[
         extension: "",
         about: "the content of a single file",
         container: |out, _, _| Ok(Box::new(RawWriter::stream(out))),
+        envelope: None,
         packing: pack::plain,
         levels: None,
     },

@@ -53,6 +53,11 @@ impl Filter {
         self.include.is_none() && self.exclude.is_none()
     }
 
+    /// True if the file of that name at the top passes.
+    pub fn passes(&self, name: &str) -> bool {
+        self.includes(name.as_bytes(), false) && !self.excludes(name.as_bytes(), false)
+    }
+
     fn excludes(&self, path: &[u8], directory: bool) -> bool {
         matches(self.exclude.as_ref(), path, directory)
     }

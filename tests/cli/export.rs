@@ -174,3 +174,31 @@ fn a_level_that_a_format_does_not_have_is_a_usage_error() {
     }
     fixture.ok(&["export", "small", "-l", "9", "-o", "out.zip"]);
 }
+
+/// The description came in the order of names, which puts the disk before it, and the root after all.
+#[test]
+fn a_vm_archive_begins_with_its_description_and_has_only_files() {
+    let fixture = Fixture::new();
+    fixture.shell(
+        r#"mkdir vm; cd vm; echo '{"version":1,"config":{"id":"1","name":"vm"}}' > snapshot.json
+        truncate -s 1M cow.raw; echo x | dd of=cow.raw bs=1 seek=500000 conv=notrunc status=none
+        echo memory > mem; echo later > zz; tar cf ../vm.tar zz mem snapshot.json cow.raw; cd ..
+        $REPO ingest vm --name dir; $REPO ingest vm.tar --name tar; mkdir in; mv vm in; $REPO ingest in
+        for place in dir tar in:vm/; do $REPO export $place -f cocoon -qo out.tar --force; tar tf out.tar; done > list
+        $REPO export dir -f cocoon --exclude zz --exclude snapshot.json | tar t >> list
+        $REPO ingest out.tar --name again --kind vm; $REPO cat again:cow.raw | cmp - in/vm/cow.raw"#,
+    );
+    let all = "snapshot.json\ncow.raw\nmem\nzz\n";
+    assert_eq!(
+        fixture.shell("cat list"),
+        [all, all, all, "cow.raw\nmem\n"].concat()
+    );
+    for place in ["in", "in:vm"] {
+        let said = fixture.fails(1, &["export", place, "-f", "cocoon", "-o", "none.tar"]);
+        assert!(
+            said.contains("no file at the top") && said.contains("--format tar"),
+            "{said}"
+        );
+    }
+    assert!(!fixture.path("none.tar").exists());
+}

@@ -5,7 +5,7 @@ use super::{Args, How, threads};
 use crate::cli::context::Context;
 use crate::cli::exit::{Done, Failure, Hint};
 use crate::entry::{Entry, Outcome, Sink, Source, Want};
-use crate::error::{Class, Result};
+use crate::error::{Class, Error, Result};
 use crate::export::raw::RawWriter;
 use crate::export::{Format, Options};
 use crate::progress::{Count, Monitor};
@@ -88,7 +88,7 @@ impl Job<'_> {
 
     /// The content of one file; into a file of ours with its holes.
     fn raw(&self, to: &Destination) -> Done {
-        let mut source = self.source()?;
+        let mut source = self.source(&[])?;
         let filtered = !self.args.include.is_empty() || !self.args.exclude.is_empty();
         // A root and its one file, or the file alone: known before a byte is written.
         if source.totals().0 > 2 && !filtered {
@@ -115,8 +115,11 @@ impl Job<'_> {
 
     fn entries(&self, format: &Format, to: &Destination) -> Done {
         let monitor = self.context.library_monitor();
-        let mut source = self.source()?;
-        let (entries, bytes) = source.totals();
+        let mut sources = self.sources(format)?;
+        let (entries, bytes) = sources
+            .last()
+            .map(SnapshotSource::totals)
+            .unwrap_or_default();
         if self.args.include.is_empty() && self.args.exclude.is_empty() {
             monitor.expect(Count::Entries, entries);
             monitor.expect(Count::Bytes, bytes);
@@ -125,21 +128,53 @@ impl Job<'_> {
         let mut counted = Counted {
             sink: &mut *export,
             entries: 0,
+            flat: format.envelope.is_some(),
         };
-        source.stream(&mut counted)?;
+        for source in &mut sources {
+            source
+                .stream(&mut counted)
+                .hint_for(Class::Unsupported, || {
+                    "leave it out with --exclude, or choose --format tar".to_owned()
+                })?;
+        }
         // Before the archive gets its name.
         crate::cli::restore::matched(&self.args.include, counted.entries)?;
         export.finish()?;
         Ok(())
     }
 
-    fn source(&self) -> Done<SnapshotSource<'_>> {
-        let filter = Filter::new(&self.args.include, &self.args.exclude)?;
+    /// What makes the archive, one after the other: the file that must come first, and all the rest.
+    fn sources(&self, format: &Format) -> Done<Vec<SnapshotSource<'_>>> {
+        if let (Some(name), [selection]) = (format.envelope, self.selections)
+            && Filter::new(&self.args.include, &self.args.exclude)?.passes(name)
+        {
+            let path = selection.path.join(name.as_bytes());
+            let envelope = Selection {
+                path: path.map_err(|e| Error::caused(Class::Invalid, name, e))?,
+                contents: false,
+                ..selection.clone()
+            };
+            let filter = Filter::new(&[], &[])?;
+            match self.source_of(&[envelope], filter) {
+                Ok(first) => return Ok(vec![first, self.source(&[format!("/{name}")])?]),
+                Err(error) if error.class() == Class::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(vec![self.source(&[])?])
+    }
+
+    /// What was selected, without what `except` matches.
+    fn source(&self, except: &[String]) -> Done<SnapshotSource<'_>> {
+        let exclude = [&self.args.exclude, except].concat();
+        let filter = Filter::new(&self.args.include, &exclude)?;
+        Ok(self.source_of(self.selections, filter)?)
+    }
+
+    fn source_of(&self, selections: &[Selection], filter: Filter) -> Result<SnapshotSource<'_>> {
         let monitor = self.context.library_monitor();
-        Ok(
-            SnapshotSource::new(self.repository, self.selections, filter, threads(), monitor)?
-                .with_scratch(self.context.scratch()),
-        )
+        let source = SnapshotSource::new(self.repository, selections, filter, threads(), monitor)?;
+        Ok(source.with_scratch(self.context.scratch()))
     }
 }
 
@@ -147,11 +182,25 @@ impl Job<'_> {
 struct Counted<'a> {
     sink: &'a mut dyn Sink,
     entries: u64,
+    /// Only files at the top have a place: the root is left out, and nothing else can be.
+    flat: bool,
 }
 
 impl Sink for Counted<'_> {
     fn entry(&mut self, entry: &Entry) -> Result<Want> {
         self.entries += u64::from(!entry.path.is_root());
+        if self.flat && entry.path.is_root() && entry.is_directory() {
+            return Ok(Want::Skip);
+        }
+        if self.flat && !(entry.is_file() && entry.path.depth() == 1) {
+            return Err(Error::new(
+                Class::Unsupported,
+                format!(
+                    "'{}' is no file at the top of the snapshot, and the format has only those",
+                    entry.path
+                ),
+            ));
+        }
         self.sink.entry(entry)
     }
 
