@@ -63,6 +63,11 @@ pub fn ingest_stream(
     let outer = Tee::new(Cursor::new(head).chain(reader));
     let outer_digest = outer.digest.clone();
     if plan.peel.is_none() {
+        if request.exact {
+            ingest.monitor().note(
+                "no compression is taken off this stream: its very bytes come out in any case, and nothing is kept beside them",
+            );
+        }
         return take_in(
             ingest,
             outer,

@@ -219,3 +219,30 @@ t.close()
         assert_eq!(fixture.ok(&["cat", &format!("a:{name}")]), content);
     }
 }
+
+/// Such names hid `x~1`, places in `a`, and other snapshots' ids.
+#[test]
+fn a_name_cannot_be_taken_for_another_reference() {
+    let fixture = Fixture::small();
+    let id = fixture.json(&["snapshots"])[0]["id"].as_str().unwrap()[..8].to_owned();
+    for name in ["x~1", "a:b", "..", ".x", "-x", "/x", &id] {
+        let said = fixture.fails(2, &["ingest", "source", &format!("--name={name}")]);
+        assert!(said.contains("--name"), "{name}: {said}");
+    }
+    fixture.shell(
+        "mkdir '.a:b'; $REPO ingest '.a:b'; $REPO ls a_b; $REPO ingest source -n 20261126 -q",
+    );
+}
+
+/// `--exact` did nothing there, and said nothing.
+#[test]
+fn an_exact_ingest_of_what_is_not_compressed_is_told() {
+    let fixture = Fixture::small();
+    fixture.shell("tar cf a.tar source");
+    let ran = fixture.run(&["ingest", "a.tar", "--exact"]);
+    assert!(
+        ran.code == 0 && ran.err.contains("no compression"),
+        "{ran:?}"
+    );
+    fixture.shell("$REPO export a --format original | cmp - a.tar");
+}

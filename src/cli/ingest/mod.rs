@@ -181,6 +181,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
         file_name = request.name.replace('/', "_").into_bytes();
     }
     let repository = context.open()?;
+    request::check_ids(&repository, &request.name)?;
     let drawing = context.monitor().draw("reading");
     let ingest = Ingest::begin(&repository, request, &context.library_monitor())?;
     let summary = match input {

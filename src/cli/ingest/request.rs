@@ -12,13 +12,20 @@ use crate::entry::Time;
 use crate::error::At;
 use crate::format::snapshot::{MAX_NAME_BYTES, MAX_TEXT_BYTES};
 use crate::ingest::IngestRequest;
-use crate::repository::WriterOptions;
+use crate::repository::{Repository, WriterOptions};
 
 /// Endings of file names that say how something is packed and not what it is.
 const PACKINGS: [&str; 13] = [
     ".qcow2", ".tar", ".gz", ".tgz", ".zst", ".tzst", ".xz", ".txz", ".bz2", ".tbz2", ".tbz",
     ".zstd", ".taz",
 ];
+
+/// What a REF says beside the name, so that a name cannot have it.
+const SIGNS: [char; 2] = [':', '~'];
+/// What makes an option, a hidden file or a path of a name.
+const NOT_FIRST: [char; 3] = ['-', '.', '/'];
+/// As many digits as listings show of an id.
+const SHOWN_DIGITS: usize = 8;
 
 /// What is read, as the request needs it.
 pub(super) struct What {
@@ -110,7 +117,10 @@ pub(super) fn build(args: &Args, context: &Context, what: What) -> Done<IngestRe
     if time > now {
         return Err(Failure::usage(format!("the time {time} is in the future")));
     }
-    let name = args.name.clone().unwrap_or_else(|| shortened(what.name));
+    let name = match &args.name {
+        Some(name) => name.clone(),
+        None => fitting(&what.name),
+    };
     check_name(&name)?;
     if args.description.len() > MAX_TEXT_BYTES {
         return Err(Failure::usage("the description is longer than 64 KiB"));
@@ -155,10 +165,50 @@ fn check_name(name: &str) -> Done {
         "'latest' always means the newest snapshot and cannot be a name"
     } else if name.chars().any(char::is_control) {
         "a name has no control characters"
+    } else if name.contains(SIGNS) {
+        "a name has no ':' and no '~': NAME:PATH is a place in the snapshot, NAME~1 the one before"
+    } else if name.starts_with(NOT_FIRST) {
+        "a name does not begin with '-', '.' or '/'"
     } else {
         return Ok(());
     };
     Err(Failure::usage(format!("{problem}: '{}'", text::line(name))).hint("set it with --name"))
+}
+
+/// A name must not be taken for the id of another snapshot, as it is shown: names go before the first digits of ids.
+pub(super) fn check_ids(repository: &Repository, name: &str) -> Done {
+    let digits = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    if name.len() < SHOWN_DIGITS || !name.bytes().all(digits) {
+        return Ok(());
+    }
+    // Whoever may not list snapshots cannot name one either.
+    let all = repository.snapshots().unwrap_or_default();
+    match all.iter().find(|info| info.id.to_hex().starts_with(name)) {
+        Some(_) => Err(
+            Failure::usage(format!("'{name}' is the id of another snapshot"))
+                .hint("set another name with --name"),
+        ),
+        None => Ok(()),
+    }
+}
+
+/// A name that fits, made of one that may not.
+fn fitting(name: &str) -> String {
+    let name: String = name
+        .trim_start_matches(NOT_FIRST)
+        .chars()
+        .map(|c| {
+            if c.is_control() || SIGNS.contains(&c) {
+                '_'
+            } else {
+                c
+            }
+        })
+        .collect();
+    if name.is_empty() {
+        return "unnamed".to_owned();
+    }
+    shortened(name)
 }
 
 /// The last part of an absolute path; `root` for `/`.
@@ -225,7 +275,16 @@ mod tests {
 
     #[test]
     fn names_fit_for_references() {
-        assert!(check_name("db:web").is_ok());
+        assert!(check_name("db-web~").is_err());
+        assert!(check_name("db:web").is_err());
+        for name in ["..", ".x", "-x", "/x", "x~1"] {
+            assert!(check_name(name).is_err(), "{name}");
+            assert!(check_name(&fitting(name)).is_ok(), "{name}");
+        }
+        assert!(check_name("db_web.2026-11/x y").is_ok());
+        assert_eq!(fitting(".config"), "config");
+        assert_eq!(fitting("a:b~\n"), "a_b__");
+        assert_eq!(fitting("..."), "unnamed");
         assert!(check_name("latest").is_err());
         assert!(check_name("a\nb").is_err());
         assert!(check_name(&"x".repeat(256)).is_err());
