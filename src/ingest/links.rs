@@ -179,12 +179,11 @@ impl Links {
         let Some(node) = node else {
             return Ok(());
         };
-        let (group, names) = match self.group(node)? {
-            Some(group) => group,
-            None => {
-                *count += 1;
-                (*count, 0)
-            }
+        let (group, names) = if let Some(group) = self.group(node)? {
+            group
+        } else {
+            *count += 1;
+            (*count, 0)
         };
         let mut value = Vec::with_capacity(8);
         put_varint(&mut value, group);

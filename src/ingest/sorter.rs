@@ -12,8 +12,10 @@ use crate::error::{At, Error, Result};
 use crate::format::{Cursor, put_bytes, put_varint};
 use crate::repository::{Repository, scratch};
 
-/// Bytes of records that stay in memory.
-const RUN_BYTES: usize = 48 << 20;
+/// Bytes of records that stay in memory, of members and of replaced contents each.
+const RUN_BYTES: usize = 24 << 20;
+/// What a record takes beside its bytes: a place in a list that grows by doubling, and two allocations.
+const RECORD_BYTES: usize = 120;
 /// Plain bytes of one sealed piece of a run.
 const PIECE_BYTES: usize = 256 << 10;
 /// The longest sealed piece: one record may exceed the piece's size.
@@ -29,7 +31,7 @@ pub(super) struct Record {
 
 impl Record {
     fn weight(&self) -> usize {
-        self.key.len() + self.value.len() + 80
+        self.key.capacity() + self.value.capacity() + RECORD_BYTES
     }
 }
 
