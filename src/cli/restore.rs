@@ -234,6 +234,8 @@ pub(super) fn holds_something(target: &Path) -> Done<bool> {
     match std::fs::read_dir(target) {
         Ok(mut entries) => Ok(entries.next().is_some()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        // The restore itself says best what is wrong with it.
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Ok(false),
         Err(error) => {
             Err(Error::io(format!("look into the target {}", target.display()), error).into())
         }

@@ -4,6 +4,7 @@
 //! Entries flow from a [`Source`] into a [`Sink`] (see [`stream`](self::Sink)): ingest, restore, export and tests
 //! all use that one pair.
 
+mod accounts;
 mod checked;
 mod memory;
 mod meta;
@@ -11,6 +12,7 @@ mod path;
 mod shelf;
 mod stream;
 
+pub use accounts::accounts;
 pub use checked::Checked;
 pub use memory::{MemoryEntry, MemorySink, MemorySource, Piece};
 pub use meta::{Meta, Stat, Time, Xattr};

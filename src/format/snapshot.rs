@@ -21,108 +21,76 @@ pub const MAX_TEXT_BYTES: usize = 64 << 10;
 /// The most tags, sources or warnings.
 pub const MAX_LIST: usize = 4096;
 
-/// What a snapshot was made from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum StreamKind {
-    /// A directory of a file system.
-    Dir = 1,
-    /// A tar archive.
-    Tar = 2,
-    /// A stack archive: a tar with a `manifest.json` object.
-    Stack = 3,
-    /// A volume archive: a tar with a `manifest.json` array.
-    Volume = 4,
-    /// A VM snapshot: a tar with a `snapshot.json`.
-    Vm = 5,
-    /// A disk image or block device.
-    Disk = 6,
-    /// A database dump.
-    Db = 7,
-    /// Any other stream of bytes.
-    Stream = 8,
-}
-
-impl StreamKind {
-    /// All kinds.
-    pub const ALL: [Self; 8] = [
-        Self::Dir,
-        Self::Tar,
-        Self::Stack,
-        Self::Volume,
-        Self::Vm,
-        Self::Disk,
-        Self::Db,
-        Self::Stream,
-    ];
-
-    /// The kind with this number.
-    pub fn from_u8(value: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| *kind as u8 == value)
-    }
-
-    /// The word for it on the command line and in JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Dir => "dir",
-            Self::Tar => "tar",
-            Self::Stack => "stack",
-            Self::Volume => "volume",
-            Self::Vm => "vm",
-            Self::Disk => "disk",
-            Self::Db => "db",
-            Self::Stream => "stream",
+/// An enum whose variants are stored as a number and shown as a word: one row for each.
+macro_rules! table {
+    ($(#[$doc:meta])* $name:ident[$count:literal] {
+        $($(#[$row:meta])* $variant:ident = $number:literal $word:literal,)*
+    }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum $name {
+            $($(#[$row])* $variant = $number,)*
         }
-    }
-}
 
-/// The outer compression that was peeled off a stream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Wrapping {
-    /// None.
-    #[default]
-    Plain = 0,
-    /// gzip.
-    Gzip = 1,
-    /// zstd.
-    Zstd = 2,
-    /// xz.
-    Xz = 3,
-    /// bzip2.
-    Bzip2 = 4,
-    /// A disk in qcow2 format.
-    Qcow2 = 5,
-}
+        impl $name {
+            /// All of them, by number.
+            pub const ALL: [Self; $count] = [$(Self::$variant),*];
 
-impl Wrapping {
-    /// All wrappings.
-    pub const ALL: [Self; 6] = [
-        Self::Plain,
-        Self::Gzip,
-        Self::Zstd,
-        Self::Xz,
-        Self::Bzip2,
-        Self::Qcow2,
-    ];
+            /// The one with this number.
+            pub fn from_u8(value: u8) -> Option<Self> {
+                Self::ALL.into_iter().find(|one| *one as u8 == value)
+            }
 
-    /// The wrapping with this number.
-    pub fn from_u8(value: u8) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|wrapping| *wrapping as u8 == value)
-    }
-
-    /// The word for it in output and JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Plain => "none",
-            Self::Gzip => "gzip",
-            Self::Zstd => "zstd",
-            Self::Xz => "xz",
-            Self::Bzip2 => "bzip2",
-            Self::Qcow2 => "qcow2",
+            /// The word for it on the command line and in JSON.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                }
+            }
         }
+    };
+}
+
+table! {
+    /// What a snapshot was made from.
+    StreamKind[8] {
+        /// A directory of a file system.
+        Dir = 1 "dir",
+        /// A tar archive.
+        Tar = 2 "tar",
+        /// A stack archive: a tar with a `manifest.json` object.
+        Stack = 3 "stack",
+        /// A volume archive: a tar with a `manifest.json` array.
+        Volume = 4 "volume",
+        /// A VM snapshot: a tar with a `snapshot.json`.
+        Vm = 5 "vm",
+        /// A disk image or block device.
+        Disk = 6 "disk",
+        /// A database dump.
+        Db = 7 "db",
+        /// Any other stream of bytes.
+        Stream = 8 "stream",
+    }
+}
+
+table! {
+    /// The outer compression that was peeled off a stream.
+    #[derive(Default)]
+    Wrapping[6] {
+        /// None.
+        #[default]
+        Plain = 0 "none",
+        /// gzip.
+        Gzip = 1 "gzip",
+        /// zstd.
+        Zstd = 2 "zstd",
+        /// xz.
+        Xz = 3 "xz",
+        /// bzip2.
+        Bzip2 = 4 "bzip2",
+        /// A disk in qcow2 format.
+        Qcow2 = 5 "qcow2",
     }
 }
 

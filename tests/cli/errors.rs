@@ -74,6 +74,18 @@ fn the_hint_for_qcow2_with_exact_is_true() {
     fixture.shell("$REPO cat image:image | cmp - image");
 }
 
+/// Mistakes whose message or code did not say what was wrong.
+#[test]
+fn mistakes_of_every_day_are_told_with_the_way_on() {
+    let fixture = Fixture::small();
+    let said = fixture.fails(2, &["ingest", ""]);
+    assert!(said.contains("an empty SOURCE"), "{said}");
+    let said = fixture.fails(4, &["restore", "small", "--target", "source/file"]);
+    assert!(said.contains("is no directory"), "{said}");
+    let said = fixture.fails(2, &["export", "small", "-o", "source"]);
+    assert!(said.contains("--format dir"), "{said}");
+}
+
 /// A key file that opens nothing was left by a change that failed.
 #[test]
 fn a_key_that_could_not_be_changed_leaves_no_key_file() {

@@ -14,6 +14,7 @@ mod export;
 mod fixture;
 mod help;
 mod ingest;
+mod limits;
 mod look;
 mod mount;
 mod restore;

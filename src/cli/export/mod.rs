@@ -208,8 +208,9 @@ impl Args {
             (Some(name), _) => name.clone(),
             (None, Some(name)) => name,
             (None, None) if self.output.is_some() && !self.to_stdout() => {
-                return Err(Failure::usage("what format shall it be?")
-                    .hint("say --format, or end the name in .tar, .tar.gz, .tar.zst or .zip"));
+                let hint = "say --format, or end the name in .tar, .tar.gz, .tar.zst or .zip; \
+                            '--format dir' makes a directory of it";
+                return Err(Failure::usage("what format shall it be?").hint(hint));
             }
             (None, None) => "tar".to_owned(),
         };

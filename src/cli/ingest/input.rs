@@ -41,6 +41,10 @@ pub(super) fn find(args: &Args) -> Done<Input> {
     if !args.command.is_empty() {
         return Ok(Input::Command(args.command.clone()));
     }
+    if args.sources.iter().any(|source| source.is_empty()) {
+        return Err(Failure::usage("an empty SOURCE")
+            .hint("is a variable not set? name a directory or a file, or '-' for standard input"));
+    }
     let paths: Vec<PathBuf> = args.sources.iter().map(PathBuf::from).collect();
     let [path] = paths.as_slice() else {
         if paths.is_empty() {

@@ -8,7 +8,7 @@ use super::{Args, KindArg};
 use crate::cli::context::Context;
 use crate::cli::exit::{Done, Failure};
 use crate::cli::text;
-use crate::entry::Time;
+use crate::entry::{Time, accounts};
 use crate::error::At;
 use crate::format::snapshot::{MAX_NAME_BYTES, MAX_TEXT_BYTES};
 use crate::ingest::IngestRequest;
@@ -250,14 +250,13 @@ fn host() -> String {
 
 /// The user by the number that the kernel knows, looked up in the local table: the environment may say anything.
 fn user() -> String {
-    let uid = rustix::process::getuid().as_raw().to_string();
-    let table = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let found = table.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1) == Some(uid.as_str())).then(|| name.to_owned())
-    });
-    found.unwrap_or(uid)
+    let uid = rustix::process::getuid().as_raw();
+    let table = std::fs::read("/etc/passwd").unwrap_or_default();
+    let mut found = accounts(&table).filter(|(_, number)| *number == uid);
+    let name = found
+        .next()
+        .and_then(|(name, _)| std::str::from_utf8(name).ok());
+    name.map_or_else(|| uid.to_string(), ToOwned::to_owned)
 }
 
 #[cfg(test)]

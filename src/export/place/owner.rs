@@ -1,10 +1,11 @@
 //! Owners by name: this machine's numbers for the names that came with an entry.
 //!
-//! Reads `/etc/passwd` and `/etc/group` once, when first asked. Other name services are not consulted: that takes the C
-//! library's resolver, which loads foreign code into the process; such owners are restored by number.
+//! Reads `/etc/passwd` and `/etc/group` once, when first asked. Owners that only other name services know are restored by number.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
+
+use crate::entry::accounts;
 
 /// Name to number, read when first needed.
 #[derive(Default)]
@@ -32,20 +33,11 @@ fn read(path: &str) -> HashMap<Vec<u8>, u32> {
     parse(&std::fs::read(path).unwrap_or_default())
 }
 
-/// Both files are lines of `name:password:number:...`.
+/// The first line of a name counts.
 fn parse(text: &[u8]) -> HashMap<Vec<u8>, u32> {
     let mut names = HashMap::new();
-    for line in text.split(|b| *b == b'\n') {
-        let mut fields = line.split(|b| *b == b':');
-        let (Some(name), Some(number)) = (fields.next(), fields.nth(1)) else {
-            continue;
-        };
-        let number = std::str::from_utf8(number)
-            .ok()
-            .and_then(|n| n.parse().ok());
-        if let (false, Some(number)) = (name.is_empty(), number) {
-            names.entry(name.to_vec()).or_insert(number);
-        }
+    for (name, number) in accounts(text) {
+        names.entry(name.to_vec()).or_insert(number);
     }
     names
 }

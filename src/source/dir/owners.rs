@@ -8,6 +8,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use crate::entry::accounts;
+
 /// More than any real file has; a larger one is cut here, so that memory stays bounded.
 const LIMIT_BYTES: u64 = 64 << 20;
 
@@ -44,7 +46,7 @@ impl Owners {
     }
 }
 
-/// `name:x:number:...` lines; the first name of a number counts, as in the C library.
+/// The accounts in a file; the first name of a number counts, as in the C library.
 fn names(path: &Path) -> HashMap<u32, Box<[u8]>> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(LIMIT_BYTES).read_to_end(&mut bytes));
@@ -52,17 +54,8 @@ fn names(path: &Path) -> HashMap<u32, Box<[u8]>> {
     if read.is_err() {
         return names;
     }
-    for line in bytes.split(|b| *b == b'\n') {
-        let mut fields = line.split(|b| *b == b':');
-        let (Some(name), Some(number)) = (fields.next(), fields.nth(1)) else {
-            continue;
-        };
-        let number = std::str::from_utf8(number)
-            .ok()
-            .and_then(|n| n.parse().ok());
-        if let (Some(number), false) = (number, name.is_empty()) {
-            names.entry(number).or_insert_with(|| name.into());
-        }
+    for (name, number) in accounts(&bytes) {
+        names.entry(number).or_insert_with(|| name.into());
     }
     names
 }
