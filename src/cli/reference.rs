@@ -1,8 +1,9 @@
 //! `REF[:PATH]`: which snapshot, and where in it.
 //!
-//! A name may have colons in it, and so may a path. The rule: the longest part before a colon (or the whole) that is a REF
-//! counts, the rest is the path. `db:web:etc/passwd` is `etc/passwd` in the snapshot `db:web` if there is one, else
-//! `web:etc/passwd` in `db`. A path may begin with a slash, which changes nothing: `db:/web:etc` never means `db:`.
+//! A path may have colons in it, and so may a name, though `repo ingest` gives none such. The rule: the longest part before a
+//! colon (or the whole) that is a REF counts, the rest is the path. `db:web:etc/passwd` is `etc/passwd` in the snapshot `db:web`
+//! if there is one, else `web:etc/passwd` in `db`. A path may begin with a slash, which changes nothing: `db:/web:etc` never
+//! means `db:`.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
