@@ -109,6 +109,9 @@ def main():
     put("tree", golden("tree-index.hex"))
     put("recipe", golden("recipe.hex"))
     put("snapshot", golden("snapshot.hex"))
+    for name in ("session", "plan", "pin"):
+        put(name, golden(f"{name}.hex"))
+    put("plan", golden("waits.hex"))
     put("config", (DATA / "repository/config").read_bytes())
     for name, text in json.loads((DATA / "crypto/vectors.json").read_text()).items():
         if name.startswith(("slot", "keyring", "key file")):

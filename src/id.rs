@@ -91,6 +91,15 @@ id_type!(
     SlotId, 16, "a key slot id"
 );
 
+id_type!(
+    /// Random name of a session: a running writer, reader or pruner.
+    SessionId, 16, "a session id"
+);
+id_type!(
+    /// Random name of a pruner's plan.
+    PlanId, 16, "a plan id"
+);
+
 /// A pack's name.
 pub type PackId = ObjectId;
 /// A snapshot's name.

@@ -249,10 +249,9 @@ fn a_store_put_back_to_an_earlier_state_gets_everything_anew() {
     let repository = store.open().unwrap();
     let again = ingest(&repository, 2, Arc::new(Silent)).unwrap();
     assert_reads(&repository, &again, 2);
-    assert_eq!(again.snapshot.warning_count, 1, "the loss is told");
+    // Packs that went with the index objects that named them look as if they had been pruned.
+    assert_eq!(again.snapshot.warning_count, 0);
     store.assert_sound("after the store was put back");
-    let next = ingest(&store.open().unwrap(), 2, Arc::new(Silent)).unwrap();
-    assert_eq!(next.snapshot.warning_count, 0, "once is enough");
 }
 
 /// Dies on the thread that counts.

@@ -14,11 +14,14 @@ use repo::format::content::{self, Item};
 use repo::format::header::{Codec, Header, KeySource, ObjectKind, Suite, Trailer};
 use repo::format::index::PackRecord;
 use repo::format::pack::{BlockEntry, ChunkEntry, Directory};
+use repo::format::pin::Pin;
+use repo::format::plan::{Plan, Waits};
 use repo::format::recipe::{Operation, Override};
+use repo::format::session::{Session, SessionKind};
 use repo::format::snapshot::{Counts, Snapshot, StreamDigest, StreamKind, Wrapping};
 use repo::format::tree::{Body, Node, Shard, TreeRef};
 use repo::format::{fields, put_bytes};
-use repo::id::{ChunkId, ObjectId, to_hex};
+use repo::id::{ChunkId, ObjectId, PlanId, SessionId, to_hex};
 
 fn chunk(n: u8) -> ChunkId {
     ChunkId::new([n; 32])
@@ -304,4 +307,38 @@ fn snapshots() {
     snapshot.program = "repo 0.1.0".into();
     check("snapshot.hex", &snapshot.encode());
     assert_eq!(Snapshot::decode(&golden("snapshot.hex")).unwrap(), snapshot);
+}
+
+#[test]
+fn sessions_plans_and_pins() {
+    let mut session = Session::new(SessionId::new([1; 16]), SessionKind::Reader);
+    session.snapshots = vec![ObjectId::new([6; 32])];
+    session.trees = vec![reference()];
+    session.contents = vec![vec![Item::Data {
+        id: chunk(1),
+        len: 900,
+    }]];
+    check("session.hex", &session.encode());
+    assert_eq!(Session::decode(&golden("session.hex")).unwrap(), session);
+    let packs = vec![
+        (ObjectId::new([12; 32]), ObjectKind::DataPack),
+        (ObjectId::new([13; 32]), ObjectKind::MetaPack),
+    ];
+    let plan = Plan::new(PlanId::new([2; 16]), packs);
+    check("plan.hex", &plan.encode());
+    assert_eq!(Plan::decode(&golden("plan.hex")).unwrap(), plan);
+    let waits = Waits::new(plan.id, vec![session.id, SessionId::new([3; 16])]);
+    check("waits.hex", &waits.encode());
+    assert_eq!(Waits::decode(&golden("waits.hex")).unwrap(), waits);
+    let pin = Pin::new(ObjectId::new([6; 32]));
+    check("pin.hex", &pin.encode());
+    assert_eq!(Pin::decode(&golden("pin.hex")).unwrap(), pin);
+    for name in ["session.hex", "plan.hex", "waits.hex", "pin.hex"] {
+        let bytes = golden(name);
+        let without_id = &bytes[usize::from(bytes[1]) + 2..];
+        assert!(Session::decode(without_id).is_err(), "{name}");
+        assert!(Plan::decode(without_id).is_err(), "{name}");
+        assert!(Waits::decode(without_id).is_err(), "{name}");
+        assert!(Pin::decode(without_id).is_err(), "{name}");
+    }
 }

@@ -18,6 +18,7 @@ pub fn run(make: &dyn Fn() -> Arc<dyn Backend>) {
         refuses_what_it_must,
         lists_exactly_what_is_there,
         one_writer_of_a_name_wins,
+        holds_until_dropped,
     ] {
         let store = make();
         store.prepare().expect("prepare an empty place");
@@ -157,6 +158,33 @@ fn lists_exactly_what_is_there(store: &dyn Backend) {
         })
         .expect("remove while listing");
     assert!(listed(store, Area::Data).is_empty());
+}
+
+fn holds_until_dropped(store: &dyn Backend) {
+    let key = Key::named(Area::Sessions, "0123abcd").expect("a valid name");
+    assert_eq!(class(store.is_held(&key)), Some(Class::NotFound));
+    let held = store.hold(&key, b"held").expect("hold");
+    assert_eq!(store.read_all(&key, 9).expect("read all"), b"held");
+    assert_eq!(class(store.hold(&key, b"again")), Some(Class::Exists));
+    for _ in 0..2 {
+        assert!(store.is_held(&key).expect("is held"), "held");
+    }
+    held.confirm().expect("it is held");
+    // Another's question changes nothing.
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| assert!(store.is_held(&key).expect("is held")));
+        }
+    });
+    drop(held);
+    assert!(!store.is_held(&key).expect("is held"), "let go");
+    assert!(store.exists(&key).expect("exists"), "it stays");
+    store.remove(&key).expect("remove");
+    let held = store.hold(&key, b"held").expect("hold");
+    store.remove(&key).expect("remove what is held");
+    assert_eq!(class(held.confirm()), Some(Class::Busy));
+    store.write_new(&key, b"plain").expect("write");
+    assert!(!store.is_held(&key).expect("is held"), "never held");
 }
 
 fn one_writer_of_a_name_wins(store: &dyn Backend) {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::{Area, Backend, Key};
+use super::{Area, Backend, Held, Key};
 use crate::error::{Class, Error, Result};
 
 /// A method of [`Backend`].
@@ -25,6 +25,10 @@ pub enum Op {
     List,
     /// `size`, and so `exists`
     Size,
+    /// `hold`
+    Hold,
+    /// `is_held`
+    IsHeld,
     /// `remove`
     Remove,
     /// `remove_leftovers`
@@ -109,7 +113,24 @@ impl Trigger {
 /// The decorator.
 pub struct Faulty {
     inner: Arc<dyn Backend>,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+}
+
+/// A held object of a store that may stop: its holder cannot go on then.
+struct FaultyHeld {
+    inner: Box<dyn Held>,
+    state: Arc<Mutex<State>>,
+}
+
+impl Held for FaultyHeld {
+    fn confirm(&self) -> Result<()> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.stopped {
+            return Err(broken(Op::IsHeld, Class::Io));
+        }
+        drop(state);
+        self.inner.confirm()
+    }
 }
 
 #[derive(Default)]
@@ -117,21 +138,31 @@ struct State {
     calls: Vec<Call>,
     /// With how many matching calls are still to come before it fires.
     armed: Vec<Trigger>,
+    /// What is to run before a call, and before which one from now.
+    hooks: Vec<(u64, Hook)>,
     stopped: bool,
 }
+
+/// Something that happens in between.
+type Hook = Box<dyn FnOnce() + Send>;
 
 impl Faulty {
     /// Around `inner`, recording, with no faults.
     pub fn new(inner: Arc<dyn Backend>) -> Arc<Self> {
         Arc::new(Self {
             inner,
-            state: Mutex::default(),
+            state: Arc::default(),
         })
     }
 
     /// Arms a fault; several may be armed.
     pub fn inject(&self, trigger: Trigger) {
         self.state().armed.push(trigger);
+    }
+
+    /// Runs something just before the `nth` call from now: what another does at that moment.
+    pub fn before(&self, nth: u64, run: impl FnOnce() + Send + 'static) {
+        self.state().hooks.push((nth, Box::new(run)));
     }
 
     /// Everything works again and the record is empty.
@@ -177,6 +208,20 @@ impl Faulty {
     /// Records a call and tells what is to go wrong with it.
     fn record(&self, call: Call) -> Result<Option<Fault>> {
         let mut state = self.state();
+        let mut due = Vec::new();
+        for (left, _) in &mut state.hooks {
+            *left -= 1;
+        }
+        while let Some(at) = state.hooks.iter().position(|(left, _)| *left == 0) {
+            due.push(state.hooks.swap_remove(at).1);
+        }
+        if !due.is_empty() {
+            drop(state);
+            for run in due {
+                run();
+            }
+            state = self.state();
+        }
         let mut fault = None;
         for trigger in &mut state.armed {
             let matches = trigger.op.is_none_or(|op| op == call.op)
@@ -294,6 +339,24 @@ impl Backend for Faulty {
 
     fn size(&self, key: &Key) -> Result<u64> {
         self.on((Op::Size, key), (0, 0), |_| self.inner.size(key))
+    }
+
+    fn hold(&self, key: &Key, bytes: &[u8]) -> Result<Box<dyn Held>> {
+        self.on((Op::Hold, key), (0, bytes.len() as u64), |fault| {
+            let stored = match fault {
+                Some(Fault::Torn(len)) => &bytes[..len.min(bytes.len())],
+                _ => bytes,
+            };
+            let held: Box<dyn Held> = Box::new(FaultyHeld {
+                inner: self.inner.hold(key, stored)?,
+                state: Arc::clone(&self.state),
+            });
+            Ok(held)
+        })
+    }
+
+    fn is_held(&self, key: &Key) -> Result<bool> {
+        self.on((Op::IsHeld, key), (0, 0), |_| self.inner.is_held(key))
     }
 
     fn remove(&self, key: &Key) -> Result<()> {

@@ -33,11 +33,13 @@ pub enum Area {
     Sessions,
     /// Plans of pruners.
     Gc,
+    /// Snapshots that no rule may drop.
+    Pins,
 }
 
 impl Area {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Config,
         Self::Keys,
         Self::Data,
@@ -46,6 +48,7 @@ impl Area {
         Self::Snapshots,
         Self::Sessions,
         Self::Gc,
+        Self::Pins,
     ];
 
     /// The folder's name; for [`Area::Config`] the object's.
@@ -59,6 +62,7 @@ impl Area {
             Self::Snapshots => "snapshots",
             Self::Sessions => "sessions",
             Self::Gc => "gc",
+            Self::Pins => "pins",
         }
     }
 

@@ -1,16 +1,17 @@
 //! A backend in memory: for tests that want speed, and as the plainest reading of the trait's promises.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Area, Backend, Key};
+use super::{Area, Backend, Held, Key};
 use crate::error::{Class, Error, Result};
 
 /// Objects in a map. Nothing outlives the value; "durable" means as long as it lives.
 #[derive(Debug, Default)]
 pub struct Memory {
     objects: Mutex<BTreeMap<Key, Arc<Vec<u8>>>>,
+    held: Arc<Mutex<HashSet<Key>>>,
 }
 
 impl Memory {
@@ -35,6 +36,7 @@ impl Memory {
     pub fn image(&self) -> Self {
         Self {
             objects: Mutex::new(self.objects().clone()),
+            held: Arc::default(),
         }
     }
 
@@ -45,6 +47,41 @@ impl Memory {
     fn get(&self, key: &Key) -> Result<Arc<Vec<u8>>> {
         self.objects().get(key).cloned().ok_or_else(|| absent(key))
     }
+}
+
+/// A key among those held.
+struct Hold {
+    key: Key,
+    held: Arc<Mutex<HashSet<Key>>>,
+}
+
+impl Hold {
+    fn all(&self) -> MutexGuard<'_, HashSet<Key>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held for Hold {
+    fn confirm(&self) -> Result<()> {
+        if self.all().contains(&self.key) {
+            Ok(())
+        } else {
+            Err(taken(&self.key))
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.all().remove(&self.key);
+    }
+}
+
+fn taken(key: &Key) -> Error {
+    Error::new(
+        Class::Busy,
+        format!("{key} was removed while it was in use: run again"),
+    )
 }
 
 fn absent(key: &Key) -> Error {
@@ -114,7 +151,30 @@ impl Backend for Memory {
         Ok(self.get(key)?.len() as u64)
     }
 
+    fn hold(&self, key: &Key, bytes: &[u8]) -> Result<Box<dyn Held>> {
+        let mut objects = self.objects();
+        if objects.contains_key(key) {
+            return Err(Error::new(Class::Exists, format!("{key} exists already")));
+        }
+        let hold = Hold {
+            key: key.clone(),
+            held: Arc::clone(&self.held),
+        };
+        hold.all().insert(key.clone());
+        objects.insert(key.clone(), Arc::new(bytes.to_vec()));
+        Ok(Box::new(hold))
+    }
+
+    fn is_held(&self, key: &Key) -> Result<bool> {
+        self.get(key)?;
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(held.contains(key))
+    }
+
     fn remove(&self, key: &Key) -> Result<()> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.remove(key);
+        drop(held);
         match self.objects().remove(key) {
             Some(_) => Ok(()),
             None => Err(absent(key)),

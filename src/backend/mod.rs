@@ -53,6 +53,15 @@ pub trait Backend: Send + Sync {
     /// Removes an object; [`Class::NotFound`] if there is none.
     fn remove(&self, key: &Key) -> Result<()>;
 
+    /// Stores a new object as [`Backend::write_new`] does, and holds it until the answer is dropped or the process has died,
+    /// whatever kills it. At no instant others see the object without its being held. It stays until it is removed, but
+    /// need not survive a power failure.
+    fn hold(&self, key: &Key, bytes: &[u8]) -> Result<Box<dyn Held>>;
+
+    /// Whether somebody holds an object; [`Class::NotFound`] without the object. Asking disturbs nobody. Where it cannot be told
+    /// the answer is yes: nothing is taken from a holder that may live.
+    fn is_held(&self, key: &Key) -> Result<bool>;
+
     /// Removes what interrupted writes left behind, but nothing that a live writer still works on; tells how many.
     fn remove_leftovers(&self) -> Result<u64>;
 
@@ -67,6 +76,13 @@ pub trait Backend: Send + Sync {
             Err(error) => Err(error),
         }
     }
+}
+
+/// An object that is held; see [`Backend::hold`].
+pub trait Held: Send + Sync {
+    /// An error if others may take it for not held any more: the object was removed, or could not be renewed in time. Whoever holds
+    /// it must not go on then.
+    fn confirm(&self) -> Result<()>;
 }
 
 /// One kind of backend.

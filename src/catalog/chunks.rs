@@ -1,6 +1,6 @@
 //! Chunks: where each lies. The largest table and the hot path of reading.
 //!
-//! The key is the whole id of 32 bytes: deduplication trusts it, so it must not be shortened. The place is 14 bytes of
+//! The key is the whole id of 32 bytes: deduplication trusts it, so it must not be shortened. The place is 16 bytes of
 //! which 4 are a checksum over the id, the pack and the place: SQLite does not notice a bit that flipped in a row, and
 //! a wrong offset would be wrong bytes to whoever reads.
 
@@ -13,8 +13,10 @@ use crate::format::header::{Codec, ObjectKind};
 use crate::format::index::PackRecord;
 use crate::id::{ChunkId, PackId};
 
-/// Length of a place: block number u16, offset u32, length u32, checksum u32.
-const PLACE_BYTES: usize = 14;
+/// Length of a place: block number u16, offset u32, length u32, position among the pack's chunks u16, checksum u32.
+pub(super) const PLACE_BYTES: usize = 16;
+/// Length of what the checksum covers of it.
+const PLAIN_BYTES: usize = PLACE_BYTES - SUM_BYTES;
 /// Length of the checksum at its end.
 const SUM_BYTES: usize = 4;
 
@@ -41,6 +43,17 @@ pub struct Location {
     pub len: u32,
 }
 
+/// Where a chunk lies, in a few bytes: for work on all chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// The number of the pack.
+    pub pack_no: i64,
+    /// Which of the pack's chunks it is, from 0.
+    pub position: u16,
+    /// Length of the chunk.
+    pub len: u32,
+}
+
 /// A row before it is inserted.
 pub(super) struct Row {
     id: ChunkId,
@@ -50,10 +63,11 @@ pub(super) struct Row {
 
 /// A decoded place.
 #[derive(Clone, Copy)]
-struct Place {
+pub(super) struct Place {
     block_no: u16,
     offset: u32,
-    len: u32,
+    pub(super) len: u32,
+    pub(super) position: u16,
 }
 
 impl Place {
@@ -62,17 +76,19 @@ impl Place {
         out[..2].copy_from_slice(&self.block_no.to_le_bytes());
         out[2..6].copy_from_slice(&self.offset.to_le_bytes());
         out[6..10].copy_from_slice(&self.len.to_le_bytes());
-        let sum = sum(id, pack, &out[..10]);
-        out[10..].copy_from_slice(&sum);
+        out[10..12].copy_from_slice(&self.position.to_le_bytes());
+        let sum = sum(id, pack, &out[..PLAIN_BYTES]);
+        out[PLAIN_BYTES..].copy_from_slice(&sum);
         out
     }
 
     /// Nothing if the row is not what was written.
-    fn decode(value: &[u8; PLACE_BYTES], id: &ChunkId, pack: &PackId) -> Option<Self> {
+    pub(super) fn decode(value: &[u8; PLACE_BYTES], id: &ChunkId, pack: &PackId) -> Option<Self> {
         let place = Self {
             block_no: u16::from_le_bytes([value[0], value[1]]),
             offset: u32::from_le_bytes([value[2], value[3], value[4], value[5]]),
             len: u32::from_le_bytes([value[6], value[7], value[8], value[9]]),
+            position: u16::from_le_bytes([value[10], value[11]]),
         };
         (place.encode(id, pack) == *value).then_some(place)
     }
@@ -80,7 +96,7 @@ impl Place {
 
 /// Half of the pack's id is enough, and keeps the input within one block of the hash.
 fn sum(id: &ChunkId, pack: &PackId, place: &[u8]) -> [u8; SUM_BYTES] {
-    let mut row = [0; ChunkId::LEN + 16 + PLACE_BYTES - SUM_BYTES];
+    let mut row = [0; ChunkId::LEN + 16 + PLAIN_BYTES];
     row[..32].copy_from_slice(id.as_bytes());
     row[32..48].copy_from_slice(&pack.as_bytes()[..16]);
     row[48..].copy_from_slice(place);
@@ -91,14 +107,16 @@ fn sum(id: &ChunkId, pack: &PackId, place: &[u8]) -> [u8; SUM_BYTES] {
 /// Appends the rows of a pack's chunks. What lies beyond the limits of the format gets no row.
 pub(super) fn collect(record: &PackRecord, pack_no: i64, rows: &mut Vec<Row>) {
     rows.reserve(record.directory.chunk_count());
+    let mut position = 0_usize;
     for (number, block) in record.directory.blocks.iter().enumerate() {
         let mut offset = 0_u32;
         for chunk in &block.chunks {
-            if let Ok(block_no) = u16::try_from(number) {
+            if let (Ok(block_no), Ok(position)) = (u16::try_from(number), u16::try_from(position)) {
                 let place = Place {
                     block_no,
                     offset,
                     len: chunk.raw_bytes,
+                    position,
                 };
                 rows.push(Row {
                     id: chunk.id,
@@ -107,6 +125,7 @@ pub(super) fn collect(record: &PackRecord, pack_no: i64, rows: &mut Vec<Row>) {
                 });
             }
             offset = offset.saturating_add(chunk.raw_bytes);
+            position += 1;
         }
     }
 }
@@ -179,7 +198,12 @@ impl Catalog {
         Ok(count.unsigned_abs())
     }
 
-    fn location(&self, id: &ChunkId, pack: &Pack, place: &[u8; PLACE_BYTES]) -> Result<Location> {
+    pub(super) fn location(
+        &self,
+        id: &ChunkId,
+        pack: &Pack,
+        place: &[u8; PLACE_BYTES],
+    ) -> Result<Location> {
         let decode = || {
             let place = Place::decode(place, id, &pack.row.id)?;
             let block = pack.blocks.get(usize::from(place.block_no))?;

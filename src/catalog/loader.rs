@@ -7,7 +7,7 @@ use super::Catalog;
 use super::packs::TRANSACTION_CHUNKS;
 use crate::error::Result;
 use crate::format::index::PackRecord;
-use crate::id::ObjectId;
+use crate::id::{ObjectId, PackId};
 
 /// Gathers packs and index objects. What was not flushed when it is dropped is not taken in, and is read again next time.
 #[derive(Debug)]
@@ -15,6 +15,7 @@ pub struct Loader<'a> {
     catalog: &'a Catalog,
     records: Vec<PackRecord>,
     chunks: usize,
+    listed: Vec<(PackId, ObjectId)>,
     indexes: Vec<ObjectId>,
 }
 
@@ -25,15 +26,17 @@ impl Catalog {
             catalog: self,
             records: Vec::new(),
             chunks: 0,
+            listed: Vec::new(),
             indexes: Vec::new(),
         }
     }
 }
 
 impl Loader<'_> {
-    /// Takes in a pack. One that cannot be is refused alone: what was added before it stays.
-    pub fn add(&mut self, record: PackRecord) -> Result<()> {
+    /// Takes in a pack that the index object `index` lists. One that cannot be is refused alone: what was added before it stays.
+    pub fn add(&mut self, index: ObjectId, record: PackRecord) -> Result<()> {
         super::packs::judge(&record)?;
+        self.listed.push((record.id, index));
         self.chunks += record.directory.chunk_count();
         self.records.push(record);
         if self.chunks >= TRANSACTION_CHUNKS {
@@ -53,8 +56,10 @@ impl Loader<'_> {
     }
 
     fn flush(&mut self) -> Result<()> {
-        self.catalog.take_in(&self.records, &self.indexes)?;
+        self.catalog
+            .take_in(&self.records, &self.listed, &self.indexes)?;
         self.records.clear();
+        self.listed.clear();
         self.indexes.clear();
         self.chunks = 0;
         Ok(())

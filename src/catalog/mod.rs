@@ -12,18 +12,19 @@
 
 mod chunks;
 mod connections;
+mod homes;
 mod known;
+mod listings;
 mod loader;
 mod open;
 mod pack_row;
 mod packs;
 mod schema;
 mod snapshots;
-mod unindexed;
 
 use std::path::PathBuf;
 
-pub use chunks::Location;
+pub use chunks::{Home, Location};
 pub use known::KnownRow;
 pub use loader::Loader;
 pub use pack_row::PackRow;

@@ -210,7 +210,7 @@ fn judge(connection: &Connection, version: i64, repository: RepositoryId) -> Res
         "packs",
         "chunks",
         "index_objects",
-        "unindexed",
+        "listings",
         "snapshots",
         "known",
     ] {

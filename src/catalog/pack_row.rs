@@ -20,12 +20,16 @@ const CACHED_BLOCKS: usize = 1 << 19;
 /// A pack as the catalog knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PackRow {
+    /// Its number in this catalog; never used again.
+    pub no: i64,
     /// Its name.
     pub id: PackId,
     /// Data or meta.
     pub kind: ObjectKind,
     /// Its length as stored.
     pub stored_bytes: u64,
+    /// How many chunks are in it.
+    pub chunks: u32,
 }
 
 /// A decoded row.
@@ -90,12 +94,17 @@ impl Pack {
     }
 }
 
+/// `no, id, kind, stored_bytes, chunks` as SQLite gives them.
+pub(super) type Columns = (i64, Vec<u8>, i64, i64, i64);
+
 /// A row of the table; nothing if it cannot be one.
-pub(super) fn pack_row(id: &[u8], kind: i64, stored_bytes: i64) -> Option<PackRow> {
+pub(super) fn pack_row((no, id, kind, stored_bytes, chunks): &Columns) -> Option<PackRow> {
     Some(PackRow {
+        no: *no,
         id: ObjectId::from_slice(id)?,
-        kind: ObjectKind::from_u8(u8::try_from(kind).ok()?)?,
-        stored_bytes: u64::try_from(stored_bytes).ok()?,
+        kind: ObjectKind::from_u8(u8::try_from(*kind).ok()?)?,
+        stored_bytes: u64::try_from(*stored_bytes).ok()?,
+        chunks: u32::try_from(*chunks).ok()?,
     })
 }
 
@@ -140,6 +149,7 @@ fn sum(row: &PackRow, blocks: &[u8]) -> [u8; SUM_BYTES] {
     hash.update(row.id.as_bytes());
     hash.update(&[row.kind as u8]);
     hash.update(&row.stored_bytes.to_le_bytes());
+    hash.update(&row.chunks.to_le_bytes());
     hash.update(blocks);
     let mut sum = [0; SUM_BYTES];
     sum.copy_from_slice(&hash.finalize().as_bytes()[..SUM_BYTES]);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
-use super::pack_row::{Pack, PackRow, decode_blocks, encode_blocks, pack_row};
+use super::pack_row::{Columns, Pack, PackRow, decode_blocks, encode_blocks, pack_row};
 use super::{Catalog, schema};
 use crate::error::{Error, Result};
 use crate::format::MAX_OBJECT_BYTES;
@@ -20,7 +20,7 @@ impl Catalog {
     /// Takes in packs and their chunks. Packs that are known already stay as they are.
     pub fn add_packs(&self, records: &[PackRecord]) -> Result<()> {
         for group in grouped(records) {
-            self.take_in(group, &[])?;
+            self.take_in(group, &[], &[])?;
         }
         Ok(())
     }
@@ -28,48 +28,24 @@ impl Catalog {
     /// Takes in what an index object lists, and last that it was taken in.
     pub fn add_index_object(&self, id: &ObjectId, records: &[PackRecord]) -> Result<()> {
         self.add_packs(records)?;
-        self.take_in(&[], std::slice::from_ref(id))
+        let packs: Vec<PackId> = records.iter().map(|record| record.id).collect();
+        self.note_index_object(id, &packs)
     }
 
-    /// Takes in packs, and index objects whose packs are all there then, in one transaction.
-    pub(super) fn take_in(&self, records: &[PackRecord], indexes: &[ObjectId]) -> Result<()> {
+    /// Takes in packs, which index object lists which pack, and index objects whose packs are all there then, in one transaction.
+    pub(super) fn take_in(
+        &self,
+        records: &[PackRecord],
+        listed: &[(PackId, ObjectId)],
+        whole: &[ObjectId],
+    ) -> Result<()> {
         records.iter().try_for_each(judge)?;
-        if records.is_empty() && indexes.is_empty() {
+        if records.is_empty() && listed.is_empty() && whole.is_empty() {
             return Ok(());
         }
         self.connections.write(|transaction| {
             insert(transaction, records)?;
-            let sql = "INSERT OR IGNORE INTO index_objects VALUES (?1)";
-            let mut note = transaction.prepare_cached(sql)?;
-            for id in indexes {
-                note.execute([&id.as_bytes()[..]])?;
-            }
-            Ok(())
-        })
-    }
-
-    /// Whether an index object was taken in.
-    pub fn has_index_object(&self, id: &ObjectId) -> Result<bool> {
-        self.connections.read(|connection| {
-            let sql = "SELECT 1 FROM index_objects WHERE id = ?1";
-            connection.prepare_cached(sql)?.exists([&id.as_bytes()[..]])
-        })
-    }
-
-    /// All index objects that were taken in.
-    pub fn index_objects(&self) -> Result<Vec<ObjectId>> {
-        self.ids("SELECT id FROM index_objects")
-    }
-
-    /// Forgets that index objects were taken in; their packs stay.
-    pub fn remove_index_objects(&self, ids: &[ObjectId]) -> Result<()> {
-        self.connections.write(|transaction| {
-            let mut delete =
-                transaction.prepare_cached("DELETE FROM index_objects WHERE id = ?1")?;
-            for id in ids {
-                delete.execute([&id.as_bytes()[..]])?;
-            }
-            Ok(())
+            super::listings::insert(transaction, listed, whole)
         })
     }
 
@@ -86,18 +62,18 @@ impl Catalog {
         let mut after = 0;
         loop {
             let page = self.connections.read(|connection| {
-                let sql = "SELECT no, id, kind, stored_bytes FROM packs WHERE no > ?1 ORDER BY no LIMIT ?2";
+                let sql = "SELECT no, id, kind, stored_bytes, chunks FROM packs \
+                           WHERE no > ?1 ORDER BY no LIMIT ?2";
                 let mut statement = connection.prepare_cached(sql)?;
-                let rows = statement.query_map((after, i64::try_from(PAGE).unwrap_or(1)), |row| {
-                    Ok((row.get(0)?, row.get::<_, Vec<u8>>(1)?, row.get(2)?, row.get(3)?))
-                })?;
-                rows.collect::<rusqlite::Result<Vec<(i64, _, i64, i64)>>>()
+                let page = i64::try_from(PAGE).unwrap_or(1);
+                let rows = statement.query_map((after, page), columns)?;
+                rows.collect::<rusqlite::Result<Vec<Columns>>>()
             })?;
             let count = page.len();
-            for (no, id, kind, stored_bytes) in page {
-                let row = pack_row(&id, kind, stored_bytes);
-                each(row.ok_or_else(|| self.connections.damaged_row())?)?;
-                after = no;
+            for row in page {
+                let row = pack_row(&row).ok_or_else(|| self.connections.damaged_row())?;
+                after = row.no;
+                each(row)?;
             }
             if count < PAGE {
                 return Ok(());
@@ -126,11 +102,8 @@ impl Catalog {
             {
                 let mut mark = transaction
                     .prepare_cached("INSERT INTO removed SELECT no FROM packs WHERE id = ?1")?;
-                let mut unlist =
-                    transaction.prepare_cached("DELETE FROM unindexed WHERE id = ?1")?;
                 for id in ids {
                     mark.execute([&id.as_bytes()[..]])?;
-                    unlist.execute([&id.as_bytes()[..]])?;
                 }
             }
             transaction.execute_batch(
@@ -164,34 +137,30 @@ impl Catalog {
         self.connections.is_damaged()
     }
 
+    /// The row of the pack with this number, if it is still known.
+    pub fn pack_row(&self, no: i64) -> Result<Option<PackRow>> {
+        Ok(self.pack(no)?.map(|pack| pack.row))
+    }
+
     /// The pack with this number, if it is still known.
     pub(super) fn pack(&self, no: i64) -> Result<Option<Arc<Pack>>> {
         if let Some(pack) = self.packs.get(no) {
             return Ok(Some(pack));
         }
         let found = self.connections.read(|connection| {
-            let sql = "SELECT id, kind, stored_bytes, blocks FROM packs WHERE no = ?1";
+            let sql = "SELECT no, id, kind, stored_bytes, chunks, blocks FROM packs WHERE no = ?1";
             let mut statement = connection.prepare_cached(sql)?;
             statement
-                .query_row([no], |row| {
-                    Ok((
-                        row.get::<_, Vec<u8>>(0)?,
-                        row.get(1)?,
-                        row.get(2)?,
-                        row.get::<_, Vec<u8>>(3)?,
-                    ))
-                })
+                .query_row([no], |row| Ok((columns(row)?, row.get::<_, Vec<u8>>(5)?)))
                 .optional()
         })?;
-        let Some((id, kind, stored_bytes, blocks)) = found else {
+        let Some((row, blocks)) = found else {
             return Ok(None);
         };
-        let pack = pack_row(&id, kind, stored_bytes)
+        let pack = pack_row(&row)
             .and_then(|row| {
-                Some(Arc::new(Pack {
-                    row,
-                    blocks: decode_blocks(&row, &blocks)?,
-                }))
+                let blocks = decode_blocks(&row, &blocks)?;
+                Some(Arc::new(Pack { row, blocks }))
             })
             .ok_or_else(|| self.connections.damaged_row())?;
         self.packs.put(no, &pack);
@@ -209,6 +178,17 @@ impl Catalog {
             .map(|id| ObjectId::from_slice(id).ok_or_else(|| self.connections.damaged_row()))
             .collect()
     }
+}
+
+/// The columns of [`Columns`], which the statement selects first.
+fn columns(row: &rusqlite::Row<'_>) -> rusqlite::Result<Columns> {
+    Ok((
+        row.get(0)?,
+        row.get(1)?,
+        row.get(2)?,
+        row.get(3)?,
+        row.get(4)?,
+    ))
 }
 
 /// Refuses a record that cannot be of any pack.
@@ -252,18 +232,22 @@ fn insert(transaction: &Transaction<'_>, records: &[PackRecord]) -> rusqlite::Re
 /// Inserts the row of a pack; nothing if it is known.
 fn insert_pack(connection: &Connection, record: &PackRecord) -> rusqlite::Result<Option<i64>> {
     let row = PackRow {
+        no: 0,
         id: record.id,
         kind: record.kind,
         stored_bytes: record.stored_bytes,
+        chunks: u32::try_from(record.directory.chunk_count()).unwrap_or(u32::MAX),
     };
     let inserted = connection
         .prepare_cached(
-            "INSERT OR IGNORE INTO packs (id, kind, stored_bytes, blocks) VALUES (?1, ?2, ?3, ?4)",
+            "INSERT OR IGNORE INTO packs (id, kind, stored_bytes, chunks, blocks) \
+             VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
         .execute((
             &row.id.as_bytes()[..],
             row.kind as i64,
             row.stored_bytes.cast_signed(),
+            row.chunks,
             encode_blocks(&row, &record.directory),
         ))?;
     Ok((inserted == 1).then(|| connection.last_insert_rowid()))

@@ -3,12 +3,14 @@
 use rusqlite::Connection;
 
 /// Written to `user_version`. A catalog of another version is replaced, not migrated: it is derived data.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 /// Written to `application_id`: "repo".
 pub(super) const APPLICATION: i64 = 0x7265_706f;
 
 /// A chunk may have several homes; one of them is used. All are kept, because any may be pruned.
 /// `place` is `chunks::Place`, `blocks` is `packs::encode_blocks`: both end in a checksum over the whole row.
+/// `listings` says which index objects name which packs, also packs that are gone: who removes packs must find those, and a pack that
+/// is gone was pruned if none names it, and lost if one does. An index object is `whole` once all that it lists was taken in.
 /// Pack numbers are never used again (AUTOINCREMENT), so what another process cached under one cannot become wrong.
 pub(super) const TABLES: &str = "
 CREATE TABLE packs (
@@ -16,6 +18,7 @@ CREATE TABLE packs (
     id BLOB NOT NULL UNIQUE,
     kind INTEGER NOT NULL,
     stored_bytes INTEGER NOT NULL,
+    chunks INTEGER NOT NULL,
     blocks BLOB NOT NULL
 ) STRICT;
 CREATE TABLE chunks (
@@ -24,8 +27,12 @@ CREATE TABLE chunks (
     place BLOB NOT NULL,
     PRIMARY KEY (id, pack_no)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE index_objects (id BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
-CREATE TABLE unindexed (id BLOB PRIMARY KEY, kind INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE index_objects (id BLOB PRIMARY KEY, whole INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE listings (
+    pack_id BLOB NOT NULL,
+    index_id BLOB NOT NULL,
+    PRIMARY KEY (pack_id, index_id)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE snapshots (id BLOB PRIMARY KEY, sealed BLOB NOT NULL) STRICT;
 CREATE TABLE known (
     key BLOB NOT NULL,
@@ -42,7 +49,7 @@ pub(super) const CLEAR: &str = "
 DELETE FROM packs;
 DELETE FROM chunks;
 DELETE FROM index_objects;
-DELETE FROM unindexed;
+DELETE FROM listings;
 DELETE FROM snapshots;
 DELETE FROM known;
 UPDATE state SET value = value + 1 WHERE name = 'removals';

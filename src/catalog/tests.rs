@@ -172,16 +172,18 @@ fn small_things_are_kept() {
 fn a_loader_takes_in_all_or_what_it_flushed() {
     let catalog = memory();
     let mut loader = catalog.loader();
-    loader.add(pack(1, 0..20)).unwrap();
-    loader.index_object(ObjectId::of(b"lost"));
+    let lost = ObjectId::of(b"lost");
+    loader.add(lost, pack(1, 0..20)).unwrap();
+    loader.index_object(lost);
     drop(loader);
     assert!(catalog.index_objects().unwrap().is_empty());
     let mut loader = catalog.loader();
     for name in 0..6 {
+        let index = ObjectId::of(&[u8::try_from(name).unwrap()]);
         loader
-            .add(pack(name, name * 60_000..(name + 1) * 60_000))
+            .add(index, pack(name, name * 60_000..(name + 1) * 60_000))
             .unwrap();
-        loader.index_object(ObjectId::of(&[u8::try_from(name).unwrap()]));
+        loader.index_object(index);
     }
     assert_eq!(
         catalog.index_objects().unwrap().len(),
@@ -205,8 +207,11 @@ fn packs_that_cannot_be_are_refused() {
     assert_eq!(catalog.pack_totals().unwrap(), (0, 0));
     // One that was refused must not keep out what others list.
     let mut loader = catalog.loader();
-    assert_eq!(loader.add(long).unwrap_err().class(), Class::Corrupt);
-    loader.add(pack(2, 0..20)).unwrap();
+    assert_eq!(
+        loader.add(ObjectId::of(b"i"), long).unwrap_err().class(),
+        Class::Corrupt
+    );
+    loader.add(ObjectId::of(b"i"), pack(2, 0..20)).unwrap();
     loader.finish().unwrap();
     assert_eq!(catalog.pack_totals().unwrap().0, 1);
 }

@@ -45,6 +45,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
             Ok(found)
         })
         .collect::<Done<_>>()?;
+    let read = found
+        .iter()
+        .map(|found| (found.info.id, &found.info.snapshot));
+    let _session = place::announce(&repository, context, read)?;
     let monitor: &dyn Monitor = context.monitor().as_ref();
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let streaming = Streaming {

@@ -18,6 +18,7 @@ mod entry_view;
 mod exit;
 mod export;
 mod find;
+mod forget;
 mod identity;
 mod ingest;
 mod init;
@@ -25,10 +26,13 @@ mod key;
 mod kind;
 mod ls;
 mod man;
+mod measure;
 mod mount;
 mod output;
+mod pin;
 mod place;
 mod progress_bar;
+mod prune;
 mod reference;
 mod restore;
 mod secret;
@@ -92,6 +96,9 @@ enum Command {
     Umount(umount::Args),
     Restore(restore::Args),
     Export(export::Args),
+    Forget(forget::Args),
+    Pin(pin::Args),
+    Prune(prune::Args),
     Check(check::Args),
     Key(key::Args),
     Completions(completions::Args),
@@ -152,6 +159,9 @@ impl Command {
             Self::Mount(args) => mount::run(&args, context),
             Self::Umount(args) => umount::run(&args, context),
             Self::Export(args) => export::run(&args, context),
+            Self::Forget(args) => forget::run(&args, context),
+            Self::Pin(args) => pin::run(&args, context),
+            Self::Prune(args) => prune::run(&args, context),
             Self::Check(args) => check::run(&args, context),
             Self::Restore(args) => restore::run(&args, context),
             Self::Key(args) => key::run(&args, context),

@@ -2,14 +2,17 @@
 
 use std::ffi::OsStr;
 
+use super::context::Context;
 use super::exit::{Done, Failure};
 use super::reference;
 use super::text;
 use crate::entry::EntryPath;
 use crate::error::{Class, Error};
+use crate::format::snapshot::Snapshot;
 use crate::format::tree::Node;
+use crate::id::SnapshotId;
 use crate::repository::trees::find_path;
-use crate::repository::{Repository, SnapshotInfo};
+use crate::repository::{Repository, Session, SnapshotInfo};
 
 /// An entry of a snapshot.
 pub(super) struct Found {
@@ -28,6 +31,23 @@ pub(super) fn parse(
 ) -> Done<reference::Place<SnapshotInfo>> {
     repository.require_full("read snapshots")?;
     reference::parse(typed, |text| repository.resolve(text))
+}
+
+/// Announces that these snapshots are read until the answer is dropped, so that no prune takes what they reach, even if they are
+/// forgotten meanwhile.
+pub(super) fn announce<'a>(
+    repository: &Repository,
+    context: &Context,
+    snapshots: impl IntoIterator<Item = (SnapshotId, &'a Snapshot)>,
+) -> Done<Option<Session>> {
+    let snapshots: Vec<SnapshotInfo> = snapshots
+        .into_iter()
+        .map(|(id, snapshot)| SnapshotInfo {
+            id,
+            snapshot: snapshot.clone(),
+        })
+        .collect();
+    Ok(repository.begin_reading(&snapshots, context.monitor().as_ref())?)
 }
 
 /// Finds the entry that `typed` means; without a path, the root.

@@ -133,6 +133,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
             })
         })
         .collect::<Done<Vec<_>>>()?;
+    let read = selections.iter().map(|s| (s.id, &s.snapshot));
+    let _session = place::announce(&repository, context, read)?;
     if args.overwrite.is_none() && holds_something(&args.target)? {
         let what = format!("{} is not empty", args.target.display());
         return Err(Failure::from(Error::new(Class::Refused, what)).hint(

@@ -32,6 +32,12 @@ pub(super) fn tag(text: &str) -> Result<Tag, String> {
     }
 }
 
+/// The same for rules: key, and value if there is one.
+pub(super) fn tag_and_value(text: &str) -> Result<(String, Option<String>), String> {
+    let (key, value) = tag(text)?;
+    Ok((key, text.contains('=').then_some(value)))
+}
+
 /// The same for searching: without `=` any value will do.
 pub(super) fn wanted(text: &str) -> Result<Wanted, String> {
     if !text.is_empty() && !text.contains('=') {

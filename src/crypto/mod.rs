@@ -55,6 +55,16 @@ pub fn new_repository_id() -> Result<crate::id::RepositoryId, CryptoError> {
     Ok(crate::id::RepositoryId::new(random()?))
 }
 
+/// A random name for a session.
+pub fn new_session_id() -> Result<crate::id::SessionId, CryptoError> {
+    Ok(crate::id::SessionId::new(random()?))
+}
+
+/// A random name for a plan.
+pub fn new_plan_id() -> Result<crate::id::PlanId, CryptoError> {
+    Ok(crate::id::PlanId::new(random()?))
+}
+
 /// A growing buffer of secret bytes must never be moved by its allocator: reserve everything first.
 fn secret_buffer(capacity: usize) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(Vec::with_capacity(capacity))

@@ -49,6 +49,14 @@ pub enum ObjectKind {
     Index = 3,
     /// A snapshot, under `snapshots/`.
     Snapshot = 4,
+    /// A running writer, reader or pruner, under `sessions/`.
+    Session = 5,
+    /// The packs that a pruner condemns, under `gc/`.
+    Plan = 6,
+    /// The sessions that a plan waits for, under `gc/`.
+    Waits = 7,
+    /// A snapshot that no rule may drop, under `pins/`.
+    Pin = 8,
 }
 
 impl ObjectKind {
@@ -59,6 +67,10 @@ impl ObjectKind {
             2 => Self::MetaPack,
             3 => Self::Index,
             4 => Self::Snapshot,
+            5 => Self::Session,
+            6 => Self::Plan,
+            7 => Self::Waits,
+            8 => Self::Pin,
             _ => return None,
         })
     }

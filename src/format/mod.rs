@@ -14,7 +14,10 @@ pub mod fields;
 pub mod header;
 pub mod index;
 pub mod pack;
+pub mod pin;
+pub mod plan;
 pub mod recipe;
+pub mod session;
 pub mod snapshot;
 pub mod tree;
 

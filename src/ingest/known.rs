@@ -2,7 +2,7 @@
 //!
 //! The catalog keeps, per directory, the files in it with their signature (size, mtime, ctime, inode) and their encoded node.
 //! Rows are named by a keyed hash of the directory's path and sealed, so the catalog tells no names. A row is written before
-//! its run commits; it counts without a further look only if its run is marked committed and no pack was removed since.
+//! its run commits; it counts without a further look only if its run is marked committed, no pack was removed since and none is condemned.
 //! Otherwise the chunks that it names are looked up before it is believed.
 //!
 //! A file whose ctime is not older than the run is not recorded: it may change again within the same tick of the clock.
@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::format::content::Item;
 use crate::format::tree::{Body, MAX_NODE_BYTES, Node};
 use crate::format::{Cursor, DecodeError, put_bytes, put_varint, put_zigzag};
-use crate::repository::{Repository, lock};
+use crate::repository::{Homes, Repository, lock};
 
 /// Files of one row.
 #[cfg(not(test))]
@@ -111,6 +111,7 @@ impl DirectoryRecord {
 /// The known files of one source.
 pub(super) struct KnownFiles {
     repository: Arc<Repository>,
+    homes: Arc<Homes>,
     source: Vec<u8>,
     run: RowKey,
     begun: Time,
@@ -130,7 +131,12 @@ struct Cache {
 
 impl KnownFiles {
     /// The known files of the source called `source` (an absolute path); the run began at `begun`.
-    pub(super) fn new(repository: &Arc<Repository>, source: &[u8], begun: Time) -> Self {
+    pub(super) fn new(
+        repository: &Arc<Repository>,
+        homes: &Arc<Homes>,
+        source: &[u8],
+        begun: Time,
+    ) -> Self {
         let mut nonce = b"run\0".to_vec();
         nonce.extend_from_slice(source);
         put_zigzag(&mut nonce, begun.seconds);
@@ -138,6 +144,7 @@ impl KnownFiles {
         Self {
             run: row_key(repository, &nonce),
             repository: Arc::clone(repository),
+            homes: Arc::clone(homes),
             source: source.to_vec(),
             begun,
             removals: repository.catalog().removals().ok(),
@@ -175,6 +182,9 @@ impl KnownFiles {
     }
 
     fn is_committed(&self, run: RowKey) -> bool {
+        if !self.homes.is_clear() {
+            return false;
+        }
         if let Some(known) = lock(&self.runs).get(&run) {
             return *known;
         }
@@ -192,7 +202,7 @@ impl KnownFiles {
             return false;
         };
         content.iter().all(|item| match item {
-            Item::Data { id, .. } => self.repository.catalog().contains(id).unwrap_or(false),
+            Item::Data { id, .. } => self.homes.has(id).unwrap_or(false),
             Item::Hole(_) | Item::Zeros(_) => true,
             Item::List { .. } => false,
         })

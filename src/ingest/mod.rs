@@ -136,10 +136,10 @@ impl Ingest {
         let log = Arc::new(WarningLog::new(Arc::clone(monitor)));
         let as_monitor: Arc<dyn Monitor> = log.clone();
         let writer = Arc::new(Writer::begin(repository, request.writer, &as_monitor)?);
-        let known = request
-            .known_as
-            .as_ref()
-            .map(|source| Arc::new(KnownFiles::new(repository, source, request.time)));
+        let known = request.known_as.as_ref().map(|source| {
+            let homes = writer.homes();
+            Arc::new(KnownFiles::new(repository, homes, source, request.time))
+        });
         Ok(Self {
             repository: Arc::clone(repository),
             request,

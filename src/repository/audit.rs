@@ -54,6 +54,12 @@ impl Repository {
         )
     }
 
+    /// The directory that a pack has itself, whatever index objects say.
+    pub(crate) fn pack_directory(&self, kind: ObjectKind, id: &PackId) -> Result<Directory> {
+        let (directory, _) = read_directory(self.backend().as_ref(), self.keys(), kind, id)?;
+        Ok(directory)
+    }
+
     /// Reads all of a pack: its name against its bytes, every block, every chunk. Memory: a few blocks.
     /// An error is one of the medium, or that the pack is not there; what is wrong with the pack is in the answer.
     pub fn audit_pack(&self, kind: ObjectKind, id: &PackId) -> Result<PackAudit> {

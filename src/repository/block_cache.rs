@@ -22,6 +22,10 @@ pub trait Blocks: Send + Sync {
     fn locate_many(&self, ids: &[ChunkId]) -> Result<Vec<Result<Location>>> {
         Ok(ids.iter().map(|id| self.locate(id)).collect())
     }
+    /// Where else the chunk is, after reading it at `tried` failed: packs may have been removed, or chunks moved, since it was located.
+    fn other_homes(&self, _id: &ChunkId, _tried: &BlockAddress) -> Result<Vec<Location>> {
+        Ok(Vec::new())
+    }
     /// Reads, unseals and decompresses one block; exactly `raw_bytes` long.
     fn read_block(&self, block: &BlockAddress) -> Result<Vec<u8>>;
     /// Checks that `bytes` are the chunk `id` (keyed hash), class `Corrupt` if not. What leaves the repository for good is checked:
@@ -46,6 +50,9 @@ impl<T: Blocks + ?Sized> Blocks for Arc<T> {
     }
     fn locate_many(&self, ids: &[ChunkId]) -> Result<Vec<Result<Location>>> {
         (**self).locate_many(ids)
+    }
+    fn other_homes(&self, id: &ChunkId, tried: &BlockAddress) -> Result<Vec<Location>> {
+        (**self).other_homes(id, tried)
     }
     fn read_block(&self, block: &BlockAddress) -> Result<Vec<u8>> {
         (**self).read_block(block)
@@ -175,8 +182,41 @@ impl BlockCache {
         self.chunk_at(source, id, &location)
     }
 
-    /// The same where the location is known.
+    /// The same where the location is known. If nothing can be read there, the chunk's other homes are tried.
     pub fn chunk_at(
+        &self,
+        source: &dyn Blocks,
+        id: &ChunkId,
+        location: &Location,
+    ) -> Result<ChunkBytes> {
+        match self.chunk_in(source, id, location) {
+            Err(e) if source.may_load() => self.elsewhere(source, id, location, e),
+            read => read,
+        }
+    }
+
+    /// A chunk from another home than `tried`, checked against its id; `error` if that does not help.
+    pub fn elsewhere(
+        &self,
+        source: &dyn Blocks,
+        id: &ChunkId,
+        tried: &Location,
+        error: Error,
+    ) -> Result<ChunkBytes> {
+        if !matches!(error.class(), Class::NotFound | Class::Corrupt | Class::Io) {
+            return Err(error);
+        }
+        let Ok(homes) = source.other_homes(id, &tried.block) else {
+            return Err(error);
+        };
+        homes
+            .iter()
+            .filter_map(|home| self.chunk_in(source, id, home).ok())
+            .find(|bytes| source.verify_chunk(id, bytes).is_ok())
+            .ok_or(error)
+    }
+
+    fn chunk_in(
         &self,
         source: &dyn Blocks,
         id: &ChunkId,

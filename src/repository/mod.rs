@@ -11,8 +11,13 @@ pub mod content;
 #[cfg(test)]
 pub(crate) mod memory_blocks;
 mod object;
+mod pins;
+mod plans;
+mod record;
 mod refresh;
+mod reindex;
 pub mod scratch;
+mod session;
 pub mod shelf;
 pub mod single_flight;
 mod snapshots;
@@ -24,11 +29,14 @@ mod writer;
 
 pub use address::{BlockAddress, Location};
 pub use block_cache::{BlockCache, Blocks};
+pub(crate) use plans::Condemned;
+pub use session::{Needs, Session};
 pub use snapshots::{MIN_ID_DIGITS, SnapshotInfo};
 pub use unlock::{CreateOptions, Created, SlotOptions, check_slots};
+pub(crate) use writer::Homes;
 pub use writer::{Batch, BatchResult, Cutting, Finished, Writer, WriterOptions};
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -71,6 +79,8 @@ pub struct Repository {
     searched: Mutex<bool>,
     /// Snapshots that are in the store and could not be read when it was last looked at.
     unreadable: Mutex<BTreeSet<SnapshotId>>,
+    /// Packs that something could not be read from; others were looked for then.
+    failed: Mutex<HashSet<PackId>>,
     openers: Mutex<HashMap<PackId, Arc<PackOpener>>>,
     decompressors: Mutex<Vec<Decompressor>>,
 }
@@ -146,6 +156,24 @@ impl Repository {
         error
     }
 
+    /// Everywhere that the catalog has a chunk.
+    pub(crate) fn homes(&self, id: &ChunkId) -> Result<Vec<Location>> {
+        let homes = self.catalog.locate_all(id)?;
+        Ok(homes.into_iter().map(address).collect())
+    }
+
+    /// Another home of the chunk, if nothing can be read from the pack of this one.
+    fn prefer_sound(&self, id: &ChunkId, found: crate::catalog::Location) -> Result<Location> {
+        let found = address(found);
+        let failed = lock(&self.failed);
+        if failed.is_empty() || !failed.contains(&found.block.pack) {
+            return Ok(found);
+        }
+        let mut homes = self.homes(id)?.into_iter();
+        let other = homes.find(|home| !failed.contains(&home.block.pack));
+        Ok(other.unwrap_or(found))
+    }
+
     /// The opener of a block's pack; one read of the header per pack, then remembered.
     fn opener(&self, block: &BlockAddress) -> Result<Arc<PackOpener>> {
         if let Some(opener) = lock(&self.openers).get(&block.pack) {
@@ -168,7 +196,7 @@ impl Repository {
 impl Blocks for Repository {
     fn locate(&self, id: &ChunkId) -> Result<Location> {
         if let Some(found) = self.catalog.locate(id)? {
-            return Ok(address(found));
+            return self.prefer_sound(id, found);
         }
         // Another process may have written it since, or its index object may be lost: the objects decide, not the catalog.
         // Whoever misses meanwhile waits for what the search finds. Once is enough: a chunk that is really lost must not make every look at it a search of the store.
@@ -190,8 +218,26 @@ impl Blocks for Repository {
         let found = self.catalog.locate_many(ids)?;
         let answers = ids.iter().zip(found);
         Ok(answers
-            .map(|(id, found)| found.map_or_else(|| self.locate(id), |found| Ok(address(found))))
+            .map(|(id, found)| {
+                found.map_or_else(|| self.locate(id), |found| self.prefer_sound(id, found))
+            })
             .collect())
+    }
+
+    fn other_homes(&self, id: &ChunkId, tried: &BlockAddress) -> Result<Vec<Location>> {
+        let mut others = self.homes(id)?;
+        others.retain(|home| home.block != *tried);
+        let mut failed = lock(&self.failed);
+        // A pack that is gone was pruned, and what somebody still needs of it moved to another that we may not know yet. Once for
+        // each pack is enough; whoever fails meanwhile waits for what the search finds.
+        if failed.insert(tried.pack) && others.iter().all(|home| failed.contains(&home.block.pack))
+        {
+            self.search_packs()?;
+            others = self.homes(id)?;
+            others.retain(|home| home.block != *tried);
+        }
+        others.sort_by_key(|home| failed.contains(&home.block.pack));
+        Ok(others)
     }
 
     fn read_block(&self, block: &BlockAddress) -> Result<Vec<u8>> {

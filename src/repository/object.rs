@@ -18,7 +18,7 @@ use crate::format::{MAX_BLOCK_BYTES, MAX_DIRECTORY_BYTES, MAX_OBJECT_BYTES, MAX_
 use crate::id::ObjectId;
 
 /// The longest index object or snapshot that is read at once: any snapshot is, with its directory and padding.
-const MAX_HELD_BYTES: u64 = 24 << 20;
+pub(super) const MAX_HELD_BYTES: u64 = 24 << 20;
 
 /// The area in which objects of a kind are stored.
 pub(crate) fn area_of(kind: ObjectKind) -> Area {
@@ -27,10 +27,13 @@ pub(crate) fn area_of(kind: ObjectKind) -> Area {
         ObjectKind::MetaPack => Area::Meta,
         ObjectKind::Index => Area::Index,
         ObjectKind::Snapshot => Area::Snapshots,
+        ObjectKind::Session => Area::Sessions,
+        ObjectKind::Plan | ObjectKind::Waits => Area::Gc,
+        ObjectKind::Pin => Area::Pins,
     }
 }
 
-/// The key of an object.
+/// The key of an object that is named by its bytes.
 pub(crate) fn key_of(kind: ObjectKind, id: &ObjectId) -> Key {
     Key::object(area_of(kind), id)
 }
@@ -213,28 +216,37 @@ pub(crate) fn read_directory(
     kind: ObjectKind,
     id: &ObjectId,
 ) -> Result<(Directory, u64)> {
-    let key = key_of(kind, id);
-    let size = backend.size(&key)?;
+    read_directory_at(backend, keys, kind, &key_of(kind, id))
+}
+
+/// The same for an object of any name.
+fn read_directory_at(
+    backend: &dyn Backend,
+    keys: &ObjectKeys,
+    kind: ObjectKind,
+    key: &Key,
+) -> Result<(Directory, u64)> {
+    let size = backend.size(key)?;
     let bad = |what: &str| Error::corrupt(format!("{key}: {what}"));
     let least = (HEADER_BYTES + TAG_BYTES + TRAILER_BYTES) as u64;
     if size < least || size > MAX_OBJECT_BYTES {
         return Err(bad("its length is impossible: truncated, or not an object"));
     }
-    let header = read_header(backend, &key)?;
-    let opener = ObjectOpener::directory(&header, keys).map_err(sealed(&key))?;
+    let header = read_header(backend, key)?;
+    let opener = ObjectOpener::directory(&header, keys).map_err(sealed(key))?;
     if opener.header().kind != kind {
         return Err(bad("it is an object of another kind"));
     }
-    let mut bytes = backend.read(&key, size - TRAILER_BYTES as u64, TRAILER_BYTES)?;
+    let mut bytes = backend.read(key, size - TRAILER_BYTES as u64, TRAILER_BYTES)?;
     opener
         .open_frame(&TRAILER, &mut bytes)
-        .map_err(sealed(&key))?;
-    let trailer = Trailer::decode(&bytes, size).map_err(decoded(&key))?;
+        .map_err(sealed(key))?;
+    let trailer = Trailer::decode(&bytes, size).map_err(decoded(key))?;
     let stored = trailer.directory_stored_bytes as usize;
-    let mut bytes = backend.read(&key, trailer.directory_offset, stored)?;
+    let mut bytes = backend.read(key, trailer.directory_offset, stored)?;
     opener
         .open_frame(&directory_frame(&trailer), &mut bytes)
-        .map_err(sealed(&key))?;
+        .map_err(sealed(key))?;
     let mut raw = Vec::new();
     Decompressor::new()
         .and_then(|mut d| {
@@ -242,7 +254,7 @@ pub(crate) fn read_directory(
             d.decompress(trailer.directory_codec, &bytes, len, &mut raw)
         })
         .map_err(|e| Error::caused(Class::Corrupt, key.to_string(), e))?;
-    let directory = Directory::decode(&raw).map_err(decoded(&key))?;
+    let directory = Directory::decode(&raw).map_err(decoded(key))?;
     let end = directory.offsets().last().unwrap_or_default();
     if end + TAG_BYTES as u64 > trailer.directory_offset {
         return Err(bad("its blocks overlap its directory"));
@@ -352,20 +364,25 @@ pub(crate) fn read_blocks(
         verify_name(backend, &key, id)?;
         backend
     };
-    let (directory, _) = read_directory(backend, keys, kind, id)?;
-    let opener = opener(backend, keys, kind, &key)?;
+    read_blocks_at(backend, keys, kind, &key, each)
+}
+
+/// Calls `each` with every raw block of an object, whose name is not looked at.
+pub(super) fn read_blocks_at(
+    backend: &dyn Backend,
+    keys: &ObjectKeys,
+    kind: ObjectKind,
+    key: &Key,
+    each: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let (directory, _) = read_directory_at(backend, keys, kind, key)?;
+    let opener = opener(backend, keys, kind, key)?;
     let mut decompressor =
         Decompressor::new().map_err(|e| Error::caused(Class::Io, "start a decompressor", e))?;
     for (number, (entry, offset)) in directory.blocks.iter().zip(directory.offsets()).enumerate() {
-        let bytes = backend.read(&key, offset, entry.stored_bytes as usize)?;
-        let raw = open_block(
-            &opener,
-            length(number)?,
-            entry,
-            bytes,
-            &mut decompressor,
-            &key,
-        )?;
+        let bytes = backend.read(key, offset, entry.stored_bytes as usize)?;
+        let number = length(number)?;
+        let raw = open_block(&opener, number, entry, bytes, &mut decompressor, key)?;
         each(&raw)?;
     }
     Ok(())

@@ -66,19 +66,17 @@ impl Repository {
         self.refresh_snapshots(monitor)
     }
 
-    fn refresh_indexes(&self, monitor: &dyn Monitor) -> Result<Taken> {
+    pub(super) fn refresh_indexes(&self, monitor: &dyn Monitor) -> Result<Taken> {
         let known: HashSet<ObjectId> = self.catalog().index_objects()?.into_iter().collect();
-        let mut new = Vec::new();
+        let mut stored = HashSet::new();
         self.backend().list(Area::Index, &mut |name, _| {
-            new.extend(
-                name.parse::<ObjectId>()
-                    .ok()
-                    .filter(|id| !known.contains(id)),
-            );
+            stored.extend(name.parse::<ObjectId>().ok());
             Ok(())
         })?;
         let mut taken = Taken::default();
         let mut loader = self.catalog().loader();
+        let mut new: Vec<ObjectId> = stored.difference(&known).copied().collect();
+        new.sort_unstable();
         for id in new {
             match self.read_index(&id, &mut loader) {
                 Ok(packs) => {
@@ -96,6 +94,8 @@ impl Repository {
             }
         }
         loader.finish()?;
+        // A prune replaces index objects: first those that are new, then without those that are gone.
+        self.catalog().keep_index_objects(&stored)?;
         Ok(taken)
     }
 
@@ -115,35 +115,47 @@ impl Repository {
                 packs += records.len();
                 records
                     .into_iter()
-                    .try_for_each(|record| loader.add(record))
+                    .try_for_each(|record| loader.add(*id, record))
             },
         )?;
         Ok(packs)
     }
 
     /// Brings the packs that the catalog knows in step with the store, for a writer. Packs that are gone are forgotten: a
-    /// catalog that is ahead of the store (which was put back to an earlier state, or lost files) would take their chunks
-    /// for stored, and snapshots to come would lack them.
-    pub(super) fn match_packs(&self, monitor: &dyn Monitor) -> Result<()> {
+    /// catalog that is ahead of the store (another client pruned it, or it was put back to an earlier state, or lost files) would take
+    /// their chunks for stored, and snapshots to come would lack them. One that no index object lists was pruned; one that
+    /// is listed is lost, and that is told.
+    ///
+    /// The answer is the number up to which the catalog's packs were seen in the store just now.
+    pub(super) fn match_packs(&self, monitor: &dyn Monitor) -> Result<i64> {
         // Asked before the store is: what the catalog knew then was durable, so it is listed now.
         let mut gone = HashSet::new();
+        let mut newest = 0;
         self.catalog().packs(|row| {
+            newest = row.no;
             gone.insert(row.id);
             Ok(())
         })?;
         self.adopt(monitor, &mut gone)?;
         if gone.is_empty() {
-            return Ok(());
+            return Ok(newest);
+        }
+        // A prune may have removed them since the index objects were looked at.
+        self.refresh_indexes(monitor)?;
+        let mut lost = 0;
+        for id in &gone {
+            lost += u64::from(!self.catalog().listings(id)?.is_empty());
         }
         let gone: Vec<PackId> = gone.into_iter().collect();
         self.catalog().remove_packs(&gone)?;
-        monitor.warn(&format!(
-            "{} packs that were stored are not in {} any more: an ingest stores anew what it needs of them; \
-             see 'repo check' for what else is hurt",
-            gone.len(),
-            self.backend().location()
-        ));
-        Ok(())
+        if lost > 0 {
+            monitor.warn(&format!(
+                "{lost} packs that were stored are not in {} any more: an ingest stores anew what it needs of them; \
+                 see 'repo check' for what else is hurt",
+                self.backend().location()
+            ));
+        }
+        Ok(newest)
     }
 
     /// Reads the directories of all packs that the catalog does not know. Damaged ones are named and left alone.
@@ -178,7 +190,6 @@ impl Repository {
                             stored_bytes,
                             directory,
                         };
-                        self.catalog().note_unindexed(&id, kind)?;
                         self.catalog().add_packs(std::slice::from_ref(&record))?;
                         adopted.push(id);
                     }
@@ -193,7 +204,7 @@ impl Repository {
 
 /// What a refresh took in.
 #[derive(Debug, Default)]
-struct Taken {
+pub(super) struct Taken {
     indexes: usize,
     packs: usize,
     unreadable: usize,

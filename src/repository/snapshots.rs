@@ -69,6 +69,14 @@ impl Repository {
         if self.role() != Role::Full {
             return Ok(());
         }
+        self.refresh_and_list_snapshots(monitor).map(drop)
+    }
+
+    /// The same; the names of all snapshots in the store, also of those that cannot be read.
+    pub(crate) fn refresh_and_list_snapshots(
+        &self,
+        monitor: &dyn Monitor,
+    ) -> Result<HashSet<SnapshotId>> {
         let mut stored = HashSet::new();
         self.backend().list(Area::Snapshots, &mut |name, _| {
             if let Ok(id) = name.parse::<SnapshotId>() {
@@ -97,7 +105,7 @@ impl Repository {
             }
         }
         *lock(&self.unreadable) = unreadable;
-        Ok(())
+        Ok(stored)
     }
 
     /// How many snapshots were in the store and could not be read when it was last looked at.

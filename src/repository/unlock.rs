@@ -127,6 +127,7 @@ impl Repository {
             cache: BlockCache::new(super::CACHE_BYTES),
             searched: Mutex::default(),
             unreadable: Mutex::default(),
+            failed: Mutex::default(),
             openers: Mutex::default(),
             decompressors: Mutex::default(),
         });

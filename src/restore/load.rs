@@ -70,8 +70,10 @@ fn of_length(id: &ChunkId, len: u32, location: Location) -> Result<Location> {
 /// The checked bytes of a chunk.
 pub(super) fn fetch(blocks: &dyn Blocks, id: &ChunkId, location: &Location) -> Result<ChunkBytes> {
     let bytes = blocks.cache().chunk_at(blocks, id, location)?;
-    blocks.verify_chunk(id, &bytes)?;
-    Ok(bytes)
+    match blocks.verify_chunk(id, &bytes) {
+        Ok(()) => Ok(bytes),
+        Err(e) => blocks.cache().elsewhere(blocks, id, location, e),
+    }
 }
 
 /// Gives `len` zeros to `take`, piece by piece.

@@ -46,13 +46,8 @@ impl Crew<'_> {
                 let raw = self.blocks.cache().get(self.blocks, &block);
                 for run in pieces.chunk_by(|a, b| Arc::ptr_eq(&a.file, &b.file)) {
                     let file = &run[0].file;
-                    let wrote = match &raw {
-                        Ok(raw) => self.write_run(raw, run),
-                        Err(error) => Err(Trouble::Repository(Error::new(
-                            error.class(),
-                            error.to_string(),
-                        ))),
-                    };
+                    let raw = raw.as_ref().map(|raw| raw.as_slice());
+                    let wrote = self.write_run(raw, run);
                     self.settle(file, run.len(), wrote);
                 }
             }
@@ -83,7 +78,7 @@ impl Crew<'_> {
         }
     }
 
-    fn write_run(&self, raw: &[u8], run: &[Piece]) -> Result<(), Trouble> {
+    fn write_run(&self, raw: Result<&[u8], &Error>, run: &[Piece]) -> Result<(), Trouble> {
         let file = &run[0].file;
         let access = file.access(self.place, run.len(), &self.open);
         match access.map_err(Trouble::Target)? {
@@ -97,28 +92,62 @@ impl Crew<'_> {
         }
     }
 
-    /// Writes pieces, those side by side in one call.
-    fn write_pieces(&self, handle: &FileHandle, raw: &[u8], run: &[Piece]) -> Result<(), Trouble> {
+    /// Writes pieces, those side by side in one call. What the block does not give comes from the chunks' other homes.
+    fn write_pieces(
+        &self,
+        handle: &FileHandle,
+        raw: Result<&[u8], &Error>,
+        run: &[Piece],
+    ) -> Result<(), Trouble> {
         let beside =
             |a: &Piece, b: &Piece| a.at + a.len == b.at && a.offset + u64::from(a.len) == b.offset;
         for stretch in run.chunk_by(beside) {
-            let mut end = stretch[0].at as usize;
-            for piece in stretch {
-                let bytes = raw.get(end..end + piece.len as usize).ok_or_else(|| {
-                    let what = format!("chunk {} lies beyond its block", piece.chunk);
-                    Trouble::Repository(Error::corrupt(what))
-                })?;
-                self.blocks
-                    .verify_chunk(&piece.chunk, bytes)
-                    .map_err(Trouble::Repository)?;
-                end += bytes.len();
+            match raw
+                .map_err(again)
+                .and_then(|raw| self.checked(raw, stretch))
+            {
+                Ok(bytes) => self.write(handle, stretch[0].offset, bytes)?,
+                Err(error) => self.write_from_elsewhere(handle, stretch, error)?,
             }
-            let bytes = &raw[stretch[0].at as usize..end];
-            handle
-                .write_at(stretch[0].offset, bytes)
-                .map_err(Trouble::Target)?;
-            self.report.monitor().add(Count::Bytes, bytes.len() as u64);
         }
+        Ok(())
+    }
+
+    /// The bytes of pieces side by side in a block, each held against its id.
+    fn checked<'b>(&self, raw: &'b [u8], stretch: &[Piece]) -> Result<&'b [u8]> {
+        let mut end = stretch[0].at as usize;
+        for piece in stretch {
+            let bytes = raw.get(end..end + piece.len as usize).ok_or_else(|| {
+                Error::corrupt(format!("chunk {} lies beyond its block", piece.chunk))
+            })?;
+            self.blocks.verify_chunk(&piece.chunk, bytes)?;
+            end += bytes.len();
+        }
+        Ok(&raw[stretch[0].at as usize..end])
+    }
+
+    fn write_from_elsewhere(
+        &self,
+        handle: &FileHandle,
+        stretch: &[Piece],
+        error: Error,
+    ) -> Result<(), Trouble> {
+        for piece in stretch {
+            let bytes = chunk(self.blocks, &piece.chunk, piece.len).and_then(|bytes| {
+                self.blocks.verify_chunk(&piece.chunk, &bytes)?;
+                Ok(bytes)
+            });
+            let Ok(bytes) = bytes else {
+                return Err(Trouble::Repository(error));
+            };
+            self.write(handle, piece.offset, &bytes)?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, handle: &FileHandle, offset: u64, bytes: &[u8]) -> Result<(), Trouble> {
+        handle.write_at(offset, bytes).map_err(Trouble::Target)?;
+        self.report.monitor().add(Count::Bytes, bytes.len() as u64);
         Ok(())
     }
 
@@ -199,4 +228,9 @@ impl Crew<'_> {
     pub(super) fn lose(&self, file: &FilePlan, error: Error) {
         self.give_up(file, Trouble::Repository(error));
     }
+}
+
+/// The same error once more.
+fn again(error: &Error) -> Error {
+    Error::new(error.class(), error.to_string())
 }

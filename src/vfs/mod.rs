@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 pub use attr::{Attr, Owner};
 pub use file::FileBytes;
-pub use store::{Listed, Store, shown_root};
+pub use store::{Announced, Listed, Store, shown_root};
 
 use crate::entry::Xattr;
 use crate::error::{Class, Error, Result};

@@ -1,16 +1,18 @@
 //! The snapshots of a mount of all of them: which there are now, and which slot of inode numbers each has.
 //!
 //! The list is looked at again, at most once a second, whenever somebody reads the virtual directories; a snapshot
-//! that was there once keeps its slot and its tree until the mount ends, so that whoever stands in it is not disturbed.
+//! that was there once keeps its slot and its tree until the mount ends, so that whoever stands in it is not disturbed; and it
+//! stays announced, so that nobody removes what it needs. When the list changes, all are announced anew before the old
+//! announcement ends, and only those are shown that were still there then.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::numbers::{next_slot, slot_of};
 use super::snapshot_view::SnapshotView;
-use super::store::{Listed, Store};
+use super::store::{Announced, Listed, Store};
 use super::virtual_tree::{Door, Target, VirtualTree};
 use crate::error::Result;
 use crate::id::SnapshotId;
@@ -23,6 +25,15 @@ pub(super) struct Snapshots {
     state: Mutex<State>,
     /// Held while the list is looked at, so that one thread looks and the others go on with what they have.
     refreshing: Mutex<Option<Instant>>,
+    announced: Mutex<Announcement>,
+}
+
+/// What others are told that is read here.
+#[derive(Default)]
+struct Announcement {
+    /// All snapshots that were ever shown.
+    snapshots: Vec<Listed>,
+    lives: Option<Announced>,
 }
 
 #[derive(Default)]
@@ -40,8 +51,9 @@ impl Snapshots {
         let snapshots = Self {
             state: Mutex::default(),
             refreshing: Mutex::new(Some(Instant::now())),
+            announced: Mutex::default(),
         };
-        snapshots.take_in(&store.snapshots()?);
+        snapshots.take_in(&snapshots.announce(store, store.snapshots()?)?);
         Ok(snapshots)
     }
 
@@ -62,10 +74,34 @@ impl Snapshots {
         if last.is_some_and(|at| at.elapsed() <= MAX_AGE) {
             return;
         }
-        if let Ok(listed) = store.refresh().and_then(|()| store.snapshots()) {
+        let listed = store.refresh().and_then(|()| store.snapshots());
+        if let Ok(listed) = listed.and_then(|listed| self.announce(store, listed)) {
             self.take_in(&listed);
         }
         *last = Some(Instant::now());
+    }
+
+    /// Announces what is listed, if something in it is new; what is still there after that.
+    fn announce(&self, store: &dyn Store, mut listed: Vec<Listed>) -> Result<Vec<Listed>> {
+        let mut announced = self
+            .announced
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let known: HashSet<SnapshotId> = announced.snapshots.iter().map(|l| l.id).collect();
+        let before = announced.snapshots.len();
+        let new = listed.iter().filter(|l| !known.contains(&l.id)).cloned();
+        let mut all = announced.snapshots.clone();
+        all.extend(new);
+        if all.len() == before && announced.lives.is_some() {
+            return Ok(listed);
+        }
+        // The old announcement is dropped only when the new one is made.
+        announced.lives = Some(store.announce(&all)?);
+        announced.snapshots = all;
+        store.refresh()?;
+        let there: HashSet<SnapshotId> = store.snapshots()?.iter().map(|l| l.id).collect();
+        listed.retain(|listed| there.contains(&listed.id));
+        Ok(listed)
     }
 
     fn take_in(&self, snapshots: &[Listed]) {

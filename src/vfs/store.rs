@@ -7,7 +7,7 @@ use crate::format::tree::Node;
 use crate::id::SnapshotId;
 use crate::progress::Silent;
 use crate::repository::block_cache::Blocks;
-use crate::repository::{Repository, SnapshotInfo};
+use crate::repository::{Needs, Repository, SnapshotInfo};
 
 /// What a mount of all snapshots needs to know about one.
 #[derive(Clone, Debug)]
@@ -24,8 +24,13 @@ pub struct Listed {
     pub root: Node,
 }
 
+/// Keeps what was announced, as long as it lives.
+pub type Announced = Box<dyn std::any::Any + Send + Sync>;
+
 /// Blocks, and the list of snapshots.
 pub trait Store: Blocks {
+    /// Announces that these snapshots are read: what they reach is kept, also when they are forgotten.
+    fn announce(&self, snapshots: &[Listed]) -> Result<Announced>;
     /// All snapshots known now, sorted by time.
     fn snapshots(&self) -> Result<Vec<Listed>>;
     /// Takes in what others added since.
@@ -33,6 +38,14 @@ pub trait Store: Blocks {
 }
 
 impl Store for Repository {
+    fn announce(&self, snapshots: &[Listed]) -> Result<Announced> {
+        let mut needs = Needs::default();
+        for listed in snapshots {
+            needs.add_tree(listed.id, &listed.root);
+        }
+        Ok(Box::new(Self::announce(self, needs, &Silent)?))
+    }
+
     fn snapshots(&self) -> Result<Vec<Listed>> {
         let all = Self::snapshots(self)?;
         Ok(all.into_iter().map(Listed::from).collect())

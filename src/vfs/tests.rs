@@ -14,6 +14,7 @@ use std::sync::Mutex;
 struct FakeStore {
     blocks: MemoryBlocks,
     listed: Mutex<Vec<Listed>>,
+    announced: Mutex<Vec<SnapshotId>>,
 }
 
 impl Blocks for FakeStore {
@@ -32,6 +33,10 @@ impl Blocks for FakeStore {
 }
 
 impl Store for FakeStore {
+    fn announce(&self, snapshots: &[Listed]) -> Result<Announced> {
+        *self.announced.lock().unwrap() = snapshots.iter().map(|listed| listed.id).collect();
+        Ok(Box::new(()))
+    }
     fn snapshots(&self) -> Result<Vec<Listed>> {
         Ok(self.listed.lock().unwrap().clone())
     }
@@ -44,6 +49,7 @@ fn store() -> Arc<FakeStore> {
     Arc::new(FakeStore {
         blocks: MemoryBlocks::new(),
         listed: Mutex::default(),
+        announced: Mutex::default(),
     })
 }
 
@@ -279,6 +285,7 @@ fn all_snapshots_by_id_name_and_tag() {
     let first = vec![listed(1, "web", 0, &root), listed(2, "web", 0, &root)];
     store.listed.lock().unwrap().clone_from(&first);
     let vfs = Vfs::all(store.clone(), None).unwrap();
+    assert_eq!(store.announced.lock().unwrap().len(), 2);
     let top: Vec<String> = names(&vfs, 1).into_iter().map(|(name, _)| name).collect();
     assert_eq!(top, [".", "..", "by-id", "by-name", "by-tag", "latest"]);
     let web: Vec<String> = names(&vfs, path(&vfs, "by-name/web").inode)
@@ -363,6 +370,11 @@ fn new_snapshots_appear_and_old_numbers_stay() {
             .is_none()
     );
     assert_eq!(vfs.attr(before.inode, Wait::Yes).unwrap(), before);
+    assert_eq!(
+        store.announced.lock().unwrap().len(),
+        2,
+        "and stays announced"
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::fixture::Fixture;
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 20] = [
     "init",
     "ingest",
     "snapshots",
@@ -16,6 +16,9 @@ const COMMANDS: [&str; 17] = [
     "umount",
     "restore",
     "export",
+    "forget",
+    "pin",
+    "prune",
     "check",
     "key",
     "completions",

@@ -12,6 +12,7 @@ mod damaged;
 mod errors;
 mod export;
 mod fixture;
+mod forget;
 mod help;
 mod ingest;
 mod limits;

@@ -238,3 +238,58 @@ fn the_documents_read_the_golden_repository() {
     compare(&reader.tree(named(&reader, "tree")), &fixture::full_tree());
     assert!(reader.archive(named(&reader, "archive")) == fixture::tar::full_archive());
 }
+
+#[test]
+fn the_documents_read_what_sessions_plans_and_pins_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let backend = local(folder.path());
+    let key = fixture::create(backend.as_ref(), Suite::Aes256Gcm);
+    let repository = fixture::open(&backend, &key, &CatalogPlace::Memory).unwrap();
+    fixture::ingest_tree(
+        &repository,
+        "tree",
+        vec![fixture::directory(""), fixture::file("f", b"content")],
+        1,
+    );
+    let info = repository.resolve("tree").unwrap();
+    repository.pin(&info.id).unwrap();
+    let reading = repository
+        .begin_reading(std::slice::from_ref(&info), &Silent)
+        .unwrap();
+    // A plan waits for a writer that began before it.
+    let monitor: Arc<dyn repo::progress::Monitor> = Arc::new(Silent);
+    let request = fixture::request("older", 1);
+    let older = repo::ingest::Ingest::begin(&repository, request, &monitor).unwrap();
+    repository.forget(&info.id, true).unwrap();
+    repository.pin(&info.id).unwrap_err();
+    let options = repo::maintain::prune::PruneOptions::default();
+    drop(reading);
+    let report = repo::maintain::prune::prune(&repository, &options, &monitor).unwrap();
+    assert_eq!(report.settled.waiting.len(), 1);
+
+    let text = key.encode();
+    let text = std::str::from_utf8(&text).unwrap();
+    let reader = Reader::open(folder.path(), &Secret::KeyFile(text));
+    let of = |folder: &str| {
+        let mut found = reader
+            .records
+            .iter()
+            .filter(|(path, _)| path.starts_with(folder));
+        let (path, fields) = found.next().unwrap();
+        (path.clone(), Fields::new(fields))
+    };
+    let (session, fields) = of("sessions/");
+    assert_eq!(fields.number(2), 1, "a writer");
+    let (plan, fields) = of("gc/");
+    let condemned: Vec<_> = fields.list(2).collect();
+    assert_eq!(condemned.len(), 2);
+    for pack in condemned {
+        let id = repo::id::to_hex(&pack[..32]);
+        let area = ["", "data", "meta"][usize::from(pack[32])];
+        assert!(folder.path().join(area).join(&id[..2]).join(&id).exists());
+    }
+    let waits = Fields::new(&reader.records[&format!("{plan}.waits")]);
+    let names: Vec<_> = waits.list(2).map(repo::id::to_hex).collect();
+    assert_eq!(names, [session.trim_start_matches("sessions/")]);
+    drop(older);
+}

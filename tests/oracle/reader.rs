@@ -14,6 +14,8 @@ pub(crate) struct Reader {
     chunks: HashMap<[u8; 32], Vec<u8>>,
     /// By id, the fields.
     pub(crate) snapshots: BTreeMap<String, Vec<u8>>,
+    /// Fields of sessions, plans, lists of sessions and pins, by path.
+    pub(crate) records: BTreeMap<String, Vec<u8>>,
     /// Packs by what the index objects list.
     pub(crate) listed: usize,
     pub(crate) packs: usize,
@@ -61,6 +63,7 @@ impl Reader {
         let mut reader = Self {
             chunks: HashMap::new(),
             snapshots: BTreeMap::new(),
+            records: BTreeMap::new(),
             listed: 0,
             packs: 0,
         };
@@ -87,6 +90,20 @@ impl Reader {
                         reader.take_chunks(&blocks, &keys.id);
                     }
                 }
+            }
+        }
+        for (folder, kind) in [("sessions", 5), ("gc", 6), ("pins", 8)] {
+            for path in files(&root.join(folder)) {
+                let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+                let (id, kind) = match name.strip_suffix(".waits") {
+                    Some(id) => (id, 7),
+                    None => (name.as_str(), kind),
+                };
+                let blocks = object::blocks(&fs::read(&path).unwrap(), kind, &repository, &keys);
+                assert_eq!(blocks.len(), 1);
+                let fields = blocks[0].raw.clone();
+                assert_eq!(Fields::new(&fields).bytes(1), unhex(id));
+                reader.records.insert(format!("{folder}/{name}"), fields);
             }
         }
         reader

@@ -9,6 +9,7 @@
 //! [`Backend::prepare`] makes the top directory.
 
 mod handles;
+mod held;
 mod list;
 mod write;
 
@@ -17,7 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use self::handles::Handles;
-use super::{Area, Backend, Key};
+use super::{Area, Backend, Held, Key};
 use crate::error::{Class, Error, Result};
 
 /// How many files of packs stay open, so that random reads do not open one each.
@@ -187,6 +188,15 @@ impl Backend for Local {
 
     fn write_new(&self, key: &Key, bytes: &[u8]) -> Result<()> {
         self.written.write_new(&self.root, key, bytes)
+    }
+
+    fn hold(&self, key: &Key, bytes: &[u8]) -> Result<Box<dyn Held>> {
+        let file = self.written.hold(&self.root, key, bytes)?;
+        Ok(Box::new(held::LockedFile::new(file, self.path(key))))
+    }
+
+    fn is_held(&self, key: &Key) -> Result<bool> {
+        held::is_locked(&self.path(key)).map_err(|e| self.error("look at", key, e))
     }
 
     fn list(&self, area: Area, each: &mut dyn FnMut(&str, u64) -> Result<()>) -> Result<()> {

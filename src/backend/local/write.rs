@@ -37,6 +37,16 @@ pub(super) struct Directories {
 impl Directories {
     /// Stores a new object.
     pub(super) fn write_new(&self, root: &Path, key: &Key, bytes: &[u8]) -> Result<()> {
+        self.write(root, key, bytes, true).map(drop)
+    }
+
+    /// Stores a new object; its file, locked exclusively since before it had its name. Whoever holds it needs it no longer than the
+    /// machine runs, so it need not be durable.
+    pub(super) fn hold(&self, root: &Path, key: &Key, bytes: &[u8]) -> Result<File> {
+        self.write(root, key, bytes, false)
+    }
+
+    fn write(&self, root: &Path, key: &Key, bytes: &[u8], durable: bool) -> Result<File> {
         let path = root.join(key.to_string());
         let failed = |e: io::Error| match e.kind() {
             io::ErrorKind::AlreadyExists => {
@@ -68,9 +78,14 @@ impl Directories {
             _ => Err(error),
         });
         let temporary = temporary.map_err(failed)?;
-        temporary.fill(bytes).map_err(failed)?;
+        temporary.fill(bytes, durable).map_err(failed)?;
+        // The lock belongs to the open file, which both handles share.
+        let file = temporary.file.try_clone().map_err(failed)?;
         temporary.publish(&path).map_err(failed)?;
-        sync_directory(&directory).map_err(failed)
+        if durable {
+            sync_directory(&directory).map_err(failed)?;
+        }
+        Ok(file)
     }
 
     /// Makes `folder` below `root` (which must exist) where it is missing, and its name durable.
@@ -164,15 +179,20 @@ impl Temporary {
         Err(io::Error::other("temporary files keep disappearing"))
     }
 
-    fn fill(&self, bytes: &[u8]) -> io::Result<()> {
+    fn fill(&self, bytes: &[u8], durable: bool) -> io::Result<()> {
         let mut file = &self.file;
         let mut offset = 0;
         for piece in bytes.chunks(PIECE_BYTES) {
             file.write_all(piece)?;
+            if !durable {
+                continue;
+            }
             start_writeback(file, offset, piece.len() as u64);
             offset += piece.len() as u64;
         }
-        rustix::fs::fdatasync(file)?;
+        if durable {
+            rustix::fs::fdatasync(file)?;
+        }
         Ok(())
     }
 

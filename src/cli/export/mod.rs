@@ -137,6 +137,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
             })
         })
         .collect::<Done<Vec<_>>>()?;
+    let read = selections.iter().map(|s| (s.id, &s.snapshot));
+    let _session = place::announce(&repository, context, read)?;
     let Some(first) = selections.first() else {
         return Err(Failure::usage("name a snapshot"));
     };

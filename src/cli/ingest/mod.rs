@@ -16,8 +16,13 @@ use self::request::What;
 use super::context::Context;
 use super::exit::{Done, Failure, Hint};
 use super::tag::{self, Tag};
+use super::text;
+use crate::crypto::Role;
 use crate::error::Class;
 use crate::ingest::Ingest;
+use crate::maintain::prune::settle;
+use crate::progress::Monitor;
+use crate::repository::Repository;
 
 /// Take a snapshot of directories, files, a disk, an archive, or whatever a pipe or a command brings
 ///
@@ -204,7 +209,26 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
     let summary = summary
         .hint_for(Class::Interrupted, || GO_ON.to_owned())
         .hint_for(Class::Full, || format!("make room there; {GO_ON}"))?;
+    settle_plans(&repository, context);
     summary::show(context, summary, began.elapsed())
+}
+
+/// Frees what a prune could not while this ingest ran. The snapshot is taken, whatever becomes of this.
+fn settle_plans(repository: &Repository, context: &Context) {
+    if repository.role() != Role::Full {
+        return;
+    }
+    let monitor = context.monitor();
+    match settle(repository, None, false, monitor.as_ref()) {
+        Ok(settled) if settled.removed.count > 0 => monitor.note(&format!(
+            "freed {} that an earlier prune could not",
+            text::bytes(settled.removed.bytes)
+        )),
+        Ok(_) => {}
+        Err(e) => monitor.note(&format!(
+            "what an earlier prune left is for the next one: {e}"
+        )),
+    }
 }
 
 impl Args {

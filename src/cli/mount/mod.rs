@@ -22,7 +22,7 @@ use super::secret::{Purpose, Secret};
 use super::text;
 use crate::error::Class;
 use crate::mount::{self, Options, View};
-use crate::repository::Repository;
+use crate::repository::{Repository, Session};
 use crate::vfs::{Owner, Store, shown_root};
 
 /// Browse snapshots as a read-only file system
@@ -132,7 +132,7 @@ fn serve(
     let (backend, config) = context.find()?;
     let location = backend.location();
     let repository = context.open_found(backend, &config, secret)?;
-    let (view, snapshot) = view(&repository, reference)?;
+    let (view, snapshot, _session) = view(context, &repository, reference)?;
     let options = Options {
         allow_other: args.allow_other,
         owner: args.owner,
@@ -163,19 +163,26 @@ fn serve(
     told
 }
 
-fn view(repository: &Repository, reference: Option<&OsString>) -> Done<(View, String)> {
+/// What is shown, its id, and the session that keeps it. A mount of all snapshots announces them itself.
+fn view(
+    context: &Context,
+    repository: &Repository,
+    reference: Option<&OsString>,
+) -> Done<(View, String, Option<Session>)> {
     repository.require_full("mount snapshots")?;
     let Some(reference) = reference else {
-        return Ok((View::All, String::new()));
+        return Ok((View::All, String::new(), None));
     };
     let place = place::parse(repository, reference)?;
     if place.path.is_some_and(|path| !path.is_root()) {
         return Err(Failure::usage("only whole snapshots can be mounted")
             .hint("mount the snapshot, and use the directory in it"));
     }
-    let id = place.snapshot.id.to_hex();
-    let root = shown_root(place.snapshot.snapshot);
-    Ok((View::One(Box::new(root)), id))
+    let info = place.snapshot;
+    let session = place::announce(repository, context, [(info.id, &info.snapshot)])?;
+    let id = info.id.to_hex();
+    let root = Box::new(shown_root(info.snapshot));
+    Ok((View::One(root), id, session))
 }
 
 /// The directories that the process itself reads while it serves: hidden by the mount, it would wait for itself.

@@ -86,11 +86,15 @@ impl WriterKeys {
         })
     }
 
-    /// A sealer for a new object. The kind decides who can open it: everybody an index object, only full
-    /// holders the rest.
+    /// A sealer for a new object. The kind decides who can open it: everybody an index object and what writers and
+    /// pruners tell each other, only full holders the rest.
     pub fn sealer(&self, kind: ObjectKind) -> Result<ObjectSealer, CryptoError> {
         let source = match kind {
-            ObjectKind::Index => SealKey::Index(&self.index),
+            ObjectKind::Index
+            | ObjectKind::Session
+            | ObjectKind::Plan
+            | ObjectKind::Waits
+            | ObjectKind::Pin => SealKey::Index(&self.index),
             ObjectKind::DataPack | ObjectKind::MetaPack | ObjectKind::Snapshot => {
                 SealKey::Session(&self.session)
             }

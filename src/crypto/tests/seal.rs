@@ -46,6 +46,10 @@ fn what_is_sealed_opens_in_every_kind_and_suite() {
             ObjectKind::MetaPack,
             ObjectKind::Index,
             ObjectKind::Snapshot,
+            ObjectKind::Session,
+            ObjectKind::Plan,
+            ObjectKind::Waits,
+            ObjectKind::Pin,
         ] {
             let sealer = writer.sealer(kind).unwrap();
             let data = sealed(&sealer, &FRAME);

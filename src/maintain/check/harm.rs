@@ -167,7 +167,8 @@ impl Search<'_> {
 
     fn chunk(&self, id: &ChunkId) -> Result<Option<String>> {
         match self.repository.locate(id) {
-            Ok(location) => Ok(self.damage.at(&location)),
+            Ok(location) if self.damage.at(&location).is_none() => Ok(None),
+            Ok(_) => self.damage.everywhere(self.repository, id),
             Err(error) if error.class() == Class::Corrupt => Ok(Some(error.to_string())),
             Err(error) => Err(error),
         }

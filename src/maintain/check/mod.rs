@@ -22,9 +22,9 @@ use std::fmt::Display;
 pub use self::harm::{Harm, HarmedPart};
 pub use self::no_key::{NoKeyReport, check_no_key};
 use crate::error::{Error, Result};
-use crate::id::{PackId, SnapshotId};
+use crate::id::{ChunkId, PackId, SnapshotId};
 use crate::progress::Monitor;
-use crate::repository::{Location, Repository, SnapshotInfo};
+use crate::repository::{Location, Needs, Repository, SnapshotInfo};
 
 /// How many problems and harmed paths are kept one by one; all are counted, and harmed paths also go to the caller.
 const MAX_KEPT: usize = 10_000;
@@ -206,6 +206,18 @@ impl Damage {
         })
     }
 
+    /// Why a chunk cannot be relied on in any of its homes.
+    fn everywhere(&self, repository: &Repository, id: &ChunkId) -> Result<Option<String>> {
+        let mut reason = None;
+        for home in repository.homes(id)? {
+            match self.at(&home) {
+                Some(here) => reason = Some(here),
+                None => return Ok(None),
+            }
+        }
+        Ok(reason)
+    }
+
     fn is_empty(&self) -> bool {
         self.packs.is_empty()
     }
@@ -223,6 +235,13 @@ pub fn check(
     let mut report = CheckReport::default();
     let mut damage = Damage::default();
     let snapshots = objects::snapshots(repository, &mut report)?;
+    // What is forgotten and pruned meanwhile is no damage: it is kept until the check is over.
+    let mut needs = Needs::default();
+    for info in &snapshots {
+        needs.add(info);
+    }
+    let _session = repository.announce(needs, monitor)?;
+    let snapshots = objects::still_there(repository, snapshots)?;
     // What the snapshots need was written before them: a catalog that is newer than the list of them knows all of it.
     repository.refresh(monitor)?;
     let packs = objects::packs(repository, &mut damage, &mut report)?;

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{CheckReport, Damage, ReadData};
-use crate::backend::{Area, Backend};
+use crate::backend::{Area, Backend, Key};
 use crate::error::{Class, Error, Result};
 use crate::format::header::ObjectKind;
 use crate::format::pack::Directory;
@@ -41,6 +41,19 @@ pub(super) fn snapshots(
     report.snapshots = all.len() as u64;
     all.sort_by_key(|info| (info.snapshot.time, info.id));
     Ok(all)
+}
+
+/// Those that were not forgotten before the check was announced: a prune may take what they reach.
+pub(super) fn still_there(
+    repository: &Repository,
+    mut snapshots: Vec<SnapshotInfo>,
+) -> Result<Vec<SnapshotInfo>> {
+    let stored: HashSet<ObjectId> = ids(repository.backend().as_ref(), Area::Snapshots)?
+        .into_iter()
+        .map(|(id, _)| id)
+        .collect();
+    snapshots.retain(|info| stored.contains(&info.id));
+    Ok(snapshots)
 }
 
 /// Compares the packs that are stored with those that are listed and those that the catalog uses.
@@ -88,6 +101,7 @@ pub(super) fn packs(
             report.packs += 1;
         }
     }
+    forget_pruned(repository, &mut packs)?;
     for (id, pack) in &packs {
         let name = name(pack.kind, id);
         match (pack.stored, pack.listed) {
@@ -110,19 +124,40 @@ pub(super) fn packs(
             (Some(_), Some(_)) => {}
         }
     }
-    // The catalog finds chunks: what it uses must be there, even if no index object says so any more.
+    Ok(packs)
+}
+
+/// Leaves out packs that were listed and are not there, if no index object lists them any more: they were pruned meanwhile. What the
+/// catalog still has of packs that are gone and listed nowhere is forgotten; where somebody needs it, that shows.
+fn forget_pruned(repository: &Repository, packs: &mut HashMap<PackId, Pack>) -> Result<()> {
+    let backend = repository.backend().as_ref();
+    if packs.values().any(|pack| pack.stored.is_none()) {
+        let mut listed = HashSet::new();
+        for (id, _) in ids(backend, Area::Index)? {
+            // What cannot be read was told.
+            drop(repository.index_records(&id, &mut |record| {
+                if packs
+                    .get(&record.id)
+                    .is_some_and(|pack| pack.stored.is_none())
+                {
+                    listed.insert(record.id);
+                }
+                Ok(())
+            }));
+        }
+        packs.retain(|id, pack| pack.stored.is_some() || listed.contains(id));
+    }
+    let mut gone = Vec::new();
     repository.catalog().packs(|row| {
-        if !packs.contains_key(&row.id) {
-            report.problem(
-                &name(row.kind, &row.id),
-                &"it is in use, but it is not there",
-                false,
-            );
-            damage.whole_pack(row.id);
+        if !packs.contains_key(&row.id) && !backend.exists(&key(row.kind, &row.id))? {
+            gone.push(row.id);
         }
         Ok(())
     })?;
-    Ok(packs)
+    if gone.is_empty() {
+        return Ok(());
+    }
+    repository.catalog().remove_packs(&gone)
 }
 
 /// Tells of packs that no index object lists. The index object of one that a snapshot needs was written before the snapshot.
@@ -216,12 +251,16 @@ fn digest(directory: &Directory) -> [u8; 16] {
 }
 
 fn name(kind: ObjectKind, id: &PackId) -> String {
+    key(kind, id).to_string()
+}
+
+fn key(kind: ObjectKind, id: &PackId) -> Key {
     let area = if kind == ObjectKind::DataPack {
         Area::Data
     } else {
         Area::Meta
     };
-    crate::backend::Key::object(area, id).to_string()
+    Key::object(area, id)
 }
 
 /// All objects in an area with their lengths.

@@ -198,7 +198,13 @@ impl<'a> Check<'a> {
                     self.problem(name.to_owned(), Error::corrupt(what));
                 }
                 Ok(found) if self.damage.at(&found).is_some() => {
-                    self.broken.store(true, Ordering::Relaxed);
+                    match self.damage.everywhere(self.repository, id) {
+                        Ok(None) => {}
+                        Ok(Some(_)) => self.broken.store(true, Ordering::Relaxed),
+                        Err(error) => {
+                            lock(&self.fatal).get_or_insert(error);
+                        }
+                    }
                 }
                 Ok(_) => {}
             }

@@ -1,25 +1,26 @@
 //! The single decision whether a chunk is stored: the first who claims an unknown id stores it.
 //!
-//! Ids that are in the catalog are known. Ids claimed by this run are held in memory until their pack is in the catalog, so
+//! Ids with a home that stays ([`Homes`]) are known. Ids claimed by this run are held in memory until their pack is in the catalog, so
 //! the memory is bounded by the packs in progress, not by the size of the ingest.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
-use super::super::{Repository, lock};
+use super::super::lock;
+use super::homes::Homes;
 use crate::error::Result;
 use crate::format::pack::Directory;
 use crate::id::ChunkId;
 
 pub(super) struct Claims {
-    repository: Arc<Repository>,
+    homes: Arc<Homes>,
     pending: Mutex<HashSet<ChunkId>>,
 }
 
 impl Claims {
-    pub(super) fn new(repository: &Arc<Repository>) -> Self {
+    pub(super) fn new(homes: &Arc<Homes>) -> Self {
         Self {
-            repository: Arc::clone(repository),
+            homes: Arc::clone(homes),
             pending: Mutex::default(),
         }
     }
@@ -34,12 +35,22 @@ impl Claims {
         Ok(lock(&self.pending).insert(*id))
     }
 
+    /// True if this run has claimed the chunk and its pack is not finished.
+    pub(super) fn is_pending(&self, id: &ChunkId) -> bool {
+        lock(&self.pending).contains(id)
+    }
+
+    /// True if nobody in this run has claimed the chunk, whoever else stored it.
+    pub(super) fn claim_own(&self, id: &ChunkId) -> bool {
+        lock(&self.pending).insert(*id)
+    }
+
     /// True if the chunk is stored or will be.
     pub(super) fn has(&self, id: &ChunkId) -> Result<bool> {
         if lock(&self.pending).contains(id) {
             return Ok(true);
         }
-        self.repository.catalog().contains(id)
+        self.homes.has(id)
     }
 
     /// The chunks of this pack are in the catalog now.

@@ -4,7 +4,7 @@
 //! submit(batch) -> [worker: id, claim, append to its open block, compress] -> [packer: seal, pack, write, catalog]
 //!      wait(sequence) <- items of the batch                                         ^
 //! put_meta(bytes) -> open meta block -> compress ------------------------------------
-//! finish -> index object;  commit -> snapshot object (the commit point) -> catalog
+//! finish -> index object;  commit -> [look for plans again] -> snapshot object (the commit point) -> catalog
 //! ```
 //! A worker takes a whole batch through hashing, deduplication and compression: no hand-over per chunk. The claim is the
 //! single decision whether a chunk is stored. Order of writes: a meta pack is written only after a [`Writer::barrier`], which
@@ -12,8 +12,11 @@
 //! Every finished pack goes into the catalog at once: an ingest that is interrupted and run again finds it.
 
 mod claims;
+mod homes;
+mod indexer;
 mod meta;
 mod packer;
+mod rehome;
 mod workers;
 
 use std::sync::Arc;
@@ -24,16 +27,20 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::object::{EncodedBlock, ObjectBuilder, crypto, key_of};
+use super::session::Session;
 use super::{Repository, lock};
 use crate::codec::Compressor;
 use crate::crypto::seal::WriterKeys;
 use crate::error::{Class, Error, Result};
 use crate::format::content::Item;
 use crate::format::header::ObjectKind;
+use crate::format::session::SessionKind;
 use crate::format::snapshot::Snapshot;
 use crate::id::{ChunkId, SnapshotId};
 use crate::progress::{Count, Monitor};
 use claims::Claims;
+pub(crate) use homes::Homes;
+pub(crate) use indexer::Indexer;
 use meta::MetaLane;
 use workers::Slot;
 
@@ -111,6 +118,9 @@ struct Shared {
     keys: WriterKeys,
     monitor: Arc<dyn Monitor>,
     options: WriterOptions,
+    /// Ends after the last thread.
+    session: Arc<Session>,
+    homes: Arc<Homes>,
     claims: Claims,
     slots: Vec<Mutex<Slot>>,
     results: Mutex<std::collections::HashMap<u64, BatchResult>>,
@@ -141,13 +151,28 @@ enum ToPacker {
 }
 
 impl Writer {
-    /// Begins a run. Packs that an interrupted run left are taken into the catalog first, and those that are gone out of it.
+    /// Begins a run and its session. Packs that an interrupted run left are taken into the catalog first, and those that are gone
+    /// out of it.
     pub fn begin(
         repository: &Arc<Repository>,
         options: WriterOptions,
         monitor: &Arc<dyn Monitor>,
     ) -> Result<Self> {
-        repository.match_packs(monitor.as_ref())?;
+        // The order is the safety of pruning: the session, then plans, then packs.
+        let session = Arc::new(repository.begin_session(SessionKind::Writer)?);
+        repository.remove_ended_sessions()?;
+        let homes = Homes::look(repository, monitor.as_ref())?;
+        Self::start(repository, session, homes, (options, monitor))
+    }
+
+    /// Begins to write within a session that has begun and looked around.
+    pub(crate) fn start(
+        repository: &Arc<Repository>,
+        session: Arc<Session>,
+        homes: Homes,
+        (options, monitor): (WriterOptions, &Arc<dyn Monitor>),
+    ) -> Result<Self> {
+        let homes = Arc::new(homes);
         let keys = WriterKeys::new(repository.id(), repository.suite(), repository.keyring())
             .map_err(crypto("begin a session"))?;
         keys.remember_in(repository.keys());
@@ -161,7 +186,9 @@ impl Writer {
             keys,
             monitor: Arc::clone(monitor),
             options,
-            claims: Claims::new(repository),
+            session,
+            claims: Claims::new(&homes),
+            homes,
             slots,
             results: Mutex::default(),
             result_ready: Condvar::new(),
@@ -228,13 +255,7 @@ impl Writer {
         if !self.shared.claims.claim(&id)? {
             return Ok(id);
         }
-        let mut meta = lock(&self.meta);
-        if let Some(block) = meta.append(id, bytes)? {
-            self.send(ToPacker::Meta(block))?;
-        }
-        if meta.is_pack_full() {
-            self.barrier(&mut meta)?;
-        }
+        self.append_meta(id, bytes)?;
         Ok(id)
     }
 
@@ -286,6 +307,11 @@ impl Writer {
         })
     }
 
+    /// What of the repository this run takes for stored.
+    pub(crate) fn homes(&self) -> &Arc<Homes> {
+        &self.shared.homes
+    }
+
     /// Writes the snapshot object: from here on everything of this run is reachable. [`Writer::finish`] must have returned.
     pub fn commit(self, snapshot: &Snapshot) -> Result<SnapshotId> {
         if self.packer.is_some() || self.to_packer.is_some() {
@@ -303,6 +329,8 @@ impl Writer {
                 e,
             )
         })?;
+        rehome::move_out_of_condemned(shared, snapshot)?;
+        shared.session.confirm()?;
         let mut compressor = Compressor::new(shared.options.level)
             .map_err(|e| Error::caused(Class::Io, "start a compressor", e))?;
         let mut builder = ObjectBuilder::new(&shared.keys, ObjectKind::Snapshot, Vec::new())?;

@@ -10,32 +10,22 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::Receiver;
 
-use super::super::object::{BuiltObject, EncodedBlock, ObjectBuilder, key_of, read_directory};
+use super::super::object::{BuiltObject, EncodedBlock, ObjectBuilder, read_directory};
+use super::indexer::{Indexer, compressor, store};
 use super::{Shared, ToPacker, spawn_thread};
 use crate::codec::Compressor;
-use crate::error::{Class, Error, Result};
+use crate::error::{Class, Result};
 use crate::format::header::ObjectKind;
 use crate::format::index::PackRecord;
-use crate::id::PackId;
 use crate::progress::Count;
-
-/// Raw bytes at which a block of an index object is closed.
-const INDEX_BLOCK_BYTES: usize = 1 << 20;
-/// Stored bytes at which an index object is closed.
-const INDEX_BYTES: usize = 8 << 20;
-/// Level for directories and index objects: mostly ids, which do not compress.
-const DIRECTORY_LEVEL: i32 = 1;
 
 pub(super) fn spawn(shared: &Arc<Shared>, blocks: Receiver<ToPacker>) -> Result<JoinHandle<()>> {
     let mut packer = Packer {
         shared: Arc::clone(shared),
-        compressor: Compressor::new(DIRECTORY_LEVEL)
-            .map_err(|e| Error::caused(Class::Io, "start a compressor", e))?,
+        compressor: compressor()?,
         data: None,
         meta: None,
-        index: None,
-        index_block: Vec::new(),
-        listed: Vec::new(),
+        indexer: Indexer::new(&shared.keys)?,
         spare: Vec::new(),
     };
     spawn_thread("packer", shared, move || {
@@ -60,10 +50,7 @@ struct Packer {
     compressor: Compressor,
     data: Option<ObjectBuilder>,
     meta: Option<ObjectBuilder>,
-    index: Option<ObjectBuilder>,
-    index_block: Vec<u8>,
-    /// Packs that the index object in progress lists.
-    listed: Vec<PackId>,
+    indexer: Indexer,
     spare: Vec<Vec<u8>>,
 }
 
@@ -130,9 +117,11 @@ impl Packer {
             stored_bytes: bytes.len() as u64,
             directory,
         };
-        let catalog = self.shared.repository.catalog();
-        catalog.note_unindexed(&id, kind)?;
-        catalog.add_packs(std::slice::from_ref(&record))?;
+        self.shared.homes.add_own(record.id);
+        self.shared
+            .repository
+            .catalog()
+            .add_packs(std::slice::from_ref(&record))?;
         self.shared.claims.settle(&record.directory);
         self.shared.totals.packs.fetch_add(1, Ordering::Relaxed);
         self.list(&record)?;
@@ -141,74 +130,33 @@ impl Packer {
     }
 
     fn store(&self, object: &BuiltObject) -> Result<()> {
-        let backend = self.shared.repository.backend();
-        match backend.write_new(&key_of(object.kind, &object.id), &object.bytes) {
-            // The name is the hash of the bytes: what is there already is this very object.
-            Err(e) if e.class() == Class::Exists => {}
-            other => other?,
-        }
-        let bytes = object.bytes.len() as u64;
-        self.shared
-            .totals
-            .stored_bytes
-            .fetch_add(bytes, Ordering::Relaxed);
-        self.shared.monitor.add(Count::StoredBytes, bytes);
+        store(&self.shared.repository, object)?;
+        self.count(object.bytes.len() as u64);
         Ok(())
     }
 
-    /// Adds a pack to the index object in progress.
+    fn count(&self, stored_bytes: u64) {
+        let total = &self.shared.totals.stored_bytes;
+        total.fetch_add(stored_bytes, Ordering::Relaxed);
+        self.shared.monitor.add(Count::StoredBytes, stored_bytes);
+    }
+
     fn list(&mut self, record: &PackRecord) -> Result<()> {
-        record.encode(&mut self.index_block);
-        self.listed.push(record.id);
-        if self.index_block.len() >= INDEX_BLOCK_BYTES {
-            self.close_index_block()?;
-        }
-        if self
-            .index
-            .as_ref()
-            .is_some_and(|index| index.stored_bytes() >= INDEX_BYTES)
-        {
-            self.write_index()?;
-        }
+        self.indexer.add(&self.shared.repository, record)?;
+        let written = self.indexer.take_written();
+        self.count(written);
         Ok(())
     }
 
-    fn close_index_block(&mut self) -> Result<()> {
-        if self.index_block.is_empty() {
-            return Ok(());
-        }
-        let block = EncodedBlock::new(&self.index_block, Vec::new(), &mut self.compressor)?;
-        self.index_block.clear();
-        let builder = match self.index.take() {
-            Some(builder) => builder,
-            None => self.builder(ObjectKind::Index)?,
-        };
-        self.index.insert(builder).add(block)
-    }
-
-    fn write_index(&mut self) -> Result<()> {
-        self.close_index_block()?;
-        let Some(builder) = self.index.take() else {
-            return Ok(());
-        };
-        let object = builder.finish(&mut self.compressor)?;
-        self.store(&object)?;
-        let catalog = self.shared.repository.catalog();
-        catalog.add_index_object(&object.id, &[])?;
-        catalog.mark_indexed(&self.listed)?;
-        self.listed.clear();
-        self.spare.push(object.bytes);
-        Ok(())
-    }
-
-    /// Lists the packs that an interrupted run left without an index object as well, then writes the last index object.
+    /// Lists the packs that an interrupted run left without an index object as well, then writes the last index object. Those that a
+    /// plan condemns are on their way out.
     /// Trees that were not flushed belong to a run that was given up: the chunks that they name may be nowhere.
     fn finish(&mut self) -> Result<()> {
         self.write(|packer| packer.data.take())?;
         let shared = Arc::clone(&self.shared);
         let repository = &shared.repository;
         for (id, kind) in repository.catalog().unindexed_packs()? {
-            if self.listed.contains(&id) {
+            if self.indexer.lists(&id) || shared.homes.is_condemned(&id) {
                 continue;
             }
             match read_directory(repository.backend().as_ref(), repository.keys(), kind, &id) {
@@ -228,6 +176,9 @@ impl Packer {
                     .warn(&format!("a pack cannot be listed: {e}")),
             }
         }
-        self.write_index()
+        self.indexer.write(repository)?;
+        let written = self.indexer.take_written();
+        self.count(written);
+        Ok(())
     }
 }

@@ -119,6 +119,27 @@ pub(super) fn put_one(shared: &Shared, bytes: &[u8], to_packer: &Sender<ToPacker
     items.first().copied().ok_or_else(over)
 }
 
+/// Stores a chunk that the caller has claimed, as it is, through the last slot.
+pub(super) fn keep(
+    shared: &Shared,
+    id: ChunkId,
+    bytes: &[u8],
+    to_packer: &Sender<ToPacker>,
+) -> Result<()> {
+    let target = shared.repository.config().blocks.file_bytes as usize;
+    let mut slot = lock(&shared.slots[shared.slots.len() - 1]);
+    let Slot {
+        file, compressor, ..
+    } = &mut *slot;
+    file.append(id, bytes)?;
+    if file.is_full(target)
+        && let Some(block) = file.close(compressor)?
+    {
+        to_packer.send(ToPacker::Data(block)).map_err(|_| over())?;
+    }
+    Ok(())
+}
+
 fn process(
     shared: &Shared,
     index: usize,

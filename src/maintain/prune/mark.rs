@@ -1,0 +1,182 @@
+//! Mark: what snapshots and readers reach.
+//!
+//! Trees are entered once. Memory: two bits for each chunk ([`Table`]), a stack of trees that is as deep as directories are, and
+//! one batch of ids to be looked up together. Whatever cannot be read ends the mark with an error: what lies below it would be
+//! taken for garbage.
+
+use super::table::{Bits, Table};
+use crate::catalog::Home;
+use crate::error::{Class, Error, Result};
+use crate::format::content::{self, Item, MAX_LIST_DEPTH};
+use crate::format::snapshot::Snapshot;
+use crate::format::tree::{Body, Shard, TreeRef};
+use crate::id::ChunkId;
+use crate::progress::{Count, Monitor};
+use crate::repository::{Blocks, Needs, Repository, trees};
+
+/// Chunks that are looked up together.
+const BATCH: usize = 4096;
+
+/// Is told the homes of every chunk that is reached, perhaps more than once.
+pub(super) type Reached<'a> = dyn FnMut(&[Home]) -> Result<()> + 'a;
+
+/// See the module.
+pub(super) struct Mark<'a> {
+    repository: &'a Repository,
+    table: &'a Table,
+    monitor: &'a dyn Monitor,
+    reached: &'a mut Reached<'a>,
+    /// Trees and lists that were entered. A set of its own: a file may have the very bytes of a tree, and a chunk that was reached
+    /// as content was not entered.
+    entered: Bits,
+    batch: Vec<ChunkId>,
+}
+
+impl<'a> Mark<'a> {
+    pub(super) fn new(
+        repository: &'a Repository,
+        table: &'a Table,
+        monitor: &'a dyn Monitor,
+        reached: &'a mut Reached<'a>,
+    ) -> Self {
+        Self {
+            repository,
+            table,
+            monitor,
+            reached,
+            entered: table.bits(),
+            batch: Vec::new(),
+        }
+    }
+
+    /// Marks from a snapshot.
+    pub(super) fn snapshot(&mut self, snapshot: &Snapshot) -> Result<()> {
+        for items in [
+            &snapshot.recipe,
+            &snapshot.overrides,
+            &snapshot.original,
+            &snapshot.identity,
+        ] {
+            self.items(items, 0)?;
+        }
+        if let Body::Directory(root) = snapshot.root.body {
+            self.tree(root)?;
+        }
+        Ok(())
+    }
+
+    /// Marks from what a reader needs.
+    pub(super) fn needs(&mut self, needs: &Needs) -> Result<()> {
+        for items in &needs.contents {
+            self.items(items, 0)?;
+        }
+        needs.trees.iter().try_for_each(|tree| self.tree(*tree))
+    }
+
+    /// Looks up what is left of the last batch.
+    pub(super) fn finish(mut self) -> Result<()> {
+        self.flush()
+    }
+
+    fn tree(&mut self, root: TreeRef) -> Result<()> {
+        let mut stack = vec![root];
+        while let Some(tree) = stack.pop() {
+            if tree.names == 0 {
+                // The shard of an empty directory: nothing is below it.
+                self.add(tree.id)?;
+                continue;
+            }
+            if !self.enter(&tree.id)? {
+                continue;
+            }
+            if self.monitor.interrupted() {
+                return Err(Error::new(Class::Interrupted, "the prune was interrupted"));
+            }
+            let shard = trees::shard(self.repository, &tree)?;
+            self.monitor.add(Count::Objects, 1);
+            match &**shard {
+                Shard::Index(shards) => stack.extend(shards.iter().map(|(_, below)| *below)),
+                Shard::Leaf(nodes) => {
+                    for node in nodes {
+                        match &node.body {
+                            Body::Directory(below) => stack.push(*below),
+                            Body::File { content, .. } => self.items(content, 0)?,
+                            _ => {}
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn items(&mut self, items: &[Item], depth: usize) -> Result<()> {
+        if depth > MAX_LIST_DEPTH {
+            return Err(Error::corrupt("content lists nest too deep"));
+        }
+        for item in items {
+            match item {
+                Item::Data { id, .. } => self.add(*id)?,
+                Item::List { id, .. } if self.enter(id)? => {
+                    let bytes = self.repository.cache().chunk(self.repository, id)?;
+                    let below = content::decode(&bytes)
+                        .map_err(|e| Error::caused(Class::Corrupt, format!("list {id}"), e))?;
+                    drop(bytes);
+                    self.items(&below, depth + 1)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks a tree or list; true if what is below it was not looked at yet.
+    fn enter(&mut self, id: &ChunkId) -> Result<bool> {
+        let (table, reached, entered) = (self.table, &mut *self.reached, &mut self.entered);
+        let name = |no| table.name(no);
+        let mut new = false;
+        self.repository
+            .catalog()
+            .homes(std::slice::from_ref(id), &name, |_, homes| {
+                if homes.is_empty() {
+                    return Err(nowhere(id));
+                }
+                for home in homes {
+                    new |= entered.set(table.bit(home)?);
+                }
+                if new { reached(homes) } else { Ok(()) }
+            })?;
+        Ok(new)
+    }
+
+    /// Marks a chunk of content.
+    fn add(&mut self, id: ChunkId) -> Result<()> {
+        self.batch.push(id);
+        if self.batch.len() >= BATCH {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let (table, reached) = (self.table, &mut *self.reached);
+        let name = |no| table.name(no);
+        self.batch.sort_unstable();
+        self.batch.dedup();
+        let batch = &self.batch;
+        self.repository.catalog().homes(batch, &name, |at, homes| {
+            if homes.is_empty() {
+                return Err(nowhere(&batch[at]));
+            }
+            reached(homes)
+        })?;
+        self.batch.clear();
+        Ok(())
+    }
+}
+
+fn nowhere(id: &ChunkId) -> Error {
+    Error::corrupt(format!(
+        "chunk {id}, which a snapshot needs, is in no pack: nothing is pruned from a damaged repository"
+    ))
+}

@@ -1,0 +1,60 @@
+//! Replacing index objects by others that list less.
+
+use std::collections::{BTreeSet, HashSet};
+
+use super::Repository;
+use super::object::{crypto, key_of};
+use super::session::remove_ended;
+use super::writer::Indexer;
+use crate::crypto::seal::WriterKeys;
+use crate::error::{Class, Result};
+use crate::format::header::ObjectKind;
+use crate::id::{ObjectId, PackId};
+use crate::progress::Monitor;
+
+impl Repository {
+    /// Brings the catalog in step with index objects and packs.
+    pub(crate) fn catch_up(&self, monitor: &dyn Monitor) -> Result<()> {
+        self.refresh_indexes(monitor)?;
+        self.match_packs(monitor).map(drop)
+    }
+
+    /// Writes what `old` lists, but for doomed packs, into new index objects; then removes the old ones. At no instant a pack that
+    /// stays is listed nowhere. Only the executor of plans may.
+    pub(crate) fn replace_index_objects(
+        &self,
+        old: &BTreeSet<ObjectId>,
+        is_doomed: &dyn Fn(&PackId) -> bool,
+    ) -> Result<()> {
+        let keys = WriterKeys::new(self.id(), self.suite(), self.keyring())
+            .map_err(crypto("begin an object"))?;
+        let mut indexer = Indexer::new(&keys)?;
+        let mut done = HashSet::new();
+        let mut read = Vec::new();
+        for id in old {
+            let listed = self.index_records(id, &mut |record| {
+                // One that another index object lists as well (an executor that was killed wrote that) needs no second entry.
+                if is_doomed(&record.id) || !done.insert(record.id) {
+                    return Ok(());
+                }
+                let listings = self.catalog().listings(&record.id)?;
+                if listings.iter().any(|index| !old.contains(index)) {
+                    return Ok(());
+                }
+                indexer.add(self, &record)
+            });
+            match listed {
+                Ok(()) => read.push(*id),
+                Err(e) if e.class() == Class::NotFound => {}
+                // Nobody can read it, so it lists nothing.
+                Err(e) if e.class() == Class::Corrupt => {}
+                Err(e) => return Err(e),
+            }
+        }
+        indexer.write(self)?;
+        for id in &read {
+            remove_ended(self.backend().as_ref(), &key_of(ObjectKind::Index, id))?;
+        }
+        self.catalog().remove_index_objects(&read)
+    }
+}
