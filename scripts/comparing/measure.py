@@ -1,0 +1,90 @@
+"""Clocks, caches, and whether what came out is what went in."""
+import os
+import pathlib
+import shutil
+import subprocess
+import time
+
+
+class Wrong(Exception):
+    """A tool gave back something else than it was given."""
+
+
+def drop_caches():
+    os.sync()
+    pathlib.Path("/proc/sys/vm/drop_caches").write_text("3")
+
+
+def timed(command, env, cold=True, stdin=None):
+    """Runs a command; wall seconds, CPU seconds of it and its children, and peak RSS in MiB."""
+    if cold:
+        drop_caches()
+    source = open(stdin, "rb") if stdin else subprocess.DEVNULL
+    began = time.monotonic()
+    process = subprocess.Popen(command, env=env, stdin=source, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, shell=isinstance(command, str))
+    error = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.monotonic() - began
+    process.returncode = status
+    if status != 0:
+        raise RuntimeError(f"{command}: {error.decode(errors='replace')[-400:]}")
+    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+def stored_bytes(path):
+    path = pathlib.Path(path)
+    if path.is_file():
+        return path.stat().st_size
+    return sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
+
+
+def check_tree(tool, tree, at):
+    """Names, kinds, links and contents; not the metadata, which tests compare."""
+    said = subprocess.run(["diff", "-rq", "--no-dereference", str(tree), str(at)], capture_output=True)
+    if said.returncode != 0:
+        first = (said.stdout or said.stderr).decode(errors="replace").splitlines()[:1]
+        raise Wrong(f"{tool.name}: what came back differs from {tree}: {' '.join(first)}")
+
+
+def check_file(tool, source, at):
+    if subprocess.run(["cmp", "-s", str(source), str(at)]).returncode != 0:
+        raise Wrong(f"{tool.name}: {at} differs from {source}")
+
+
+def check_stream(tool, command, source):
+    """Compares what a command prints with a file."""
+    shell = isinstance(command, str)
+    with subprocess.Popen(command, env=tool.env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, shell=shell) as process:
+        same = subprocess.run(["cmp", "-s", "-", str(source)], stdin=process.stdout).returncode == 0
+        process.stdout.close()
+        if process.wait() != 0 or not same:
+            raise Wrong(f"{tool.name}: the stream that came out is not {source}")
+
+
+def check_archive(tool, command, tree, inflate=""):
+    """Unpacks the tar that a command prints and compares it with the tree, wherever in the archive that lies."""
+    target = tool.work / "unpacked"
+    target.mkdir()
+    shell = isinstance(command, str)
+    with subprocess.Popen(command, env=tool.env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, shell=shell) as process:
+        unpacked = subprocess.run(["tar", f"-x{inflate}f", "-", "-C", str(target)], stdin=process.stdout, stderr=subprocess.DEVNULL)
+        process.stdout.close()
+        if process.wait() != 0 or unpacked.returncode != 0:
+            raise Wrong(f"{tool.name}: the archive that came out is none")
+    within = [target / str(tree)[1:], target / tree.name, target]
+    check_tree(tool, tree, next(path for path in within if path.is_dir()))
+    shutil.rmtree(target)
+
+
+def cpu_of(process):
+    """CPU seconds so far of a process and the children that it waited for."""
+    fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return sum(int(fields[i]) for i in (11, 12, 13, 14)) / os.sysconf("SC_CLK_TCK")
+
+
+def peak_of(process):
+    """Peak RSS so far of a process, in MiB."""
+    for line in pathlib.Path(f"/proc/{process.pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
