@@ -6,7 +6,7 @@
 //! opening a slot, which uses several threads.
 
 use repo::chunk::{Cutter, GearTable, Params, Slicer, is_zero};
-use repo::codec::{Compressor, Decompressor, PrefixDecoder};
+use repo::codec::{Compressor, Decompressor};
 use repo::crypto::seal::{Frame, ObjectKeys, ObjectOpener, ObjectSealer, WriterKeys};
 use repo::crypto::slot::{NewSlot, Passphrase, Slot, Unlock};
 use repo::crypto::{KdfParams, Keyring, Role};
@@ -119,15 +119,6 @@ fn compress(content: &[u8]) -> Outcome {
     measure("decompress", content.len(), || {
         for ((codec, stored), length) in blocks.iter().zip(lengths()) {
             decompressor.decompress(*codec, stored, length, &mut out)?;
-        }
-        Ok(())
-    })?;
-    measure("decompress in steps", content.len(), || {
-        for ((codec, stored), length) in blocks.iter().zip(lengths()) {
-            let mut decoder = PrefixDecoder::new(*codec, stored.clone(), length)?;
-            for up_to in (0..=length).step_by(128 << 10).chain([length]) {
-                decoder.get(up_to)?;
-            }
         }
         Ok(())
     })

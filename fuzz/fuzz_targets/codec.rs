@@ -1,8 +1,8 @@
-//! Blocks: the two decoders agree, give exactly the length asked for, and undo the encoder.
+//! Blocks: the decoder gives exactly the length asked for, and undoes the encoder.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use repo::codec::{Codec, Compressor, Decompressor, PrefixDecoder};
+use repo::codec::{Codec, Compressor, Decompressor};
 
 fuzz_target!(|data: &[u8]| {
     let Some((head, stored)) = data.split_first_chunk::<4>() else {
@@ -14,30 +14,8 @@ fuzz_target!(|data: &[u8]| {
     let mut decompressor = Decompressor::new().expect("memory");
     let codec = Codec::from_u8(choice & 1).expect("0 and 1 are known");
     let decoded = decompressor.decompress(codec, stored, raw_len, &mut whole);
-    if let Ok(mut prefix) = PrefixDecoder::new(codec, stored.to_vec(), raw_len) {
-        let step = 1 + (choice as usize) * 1000;
-        let mut fault = false;
-        let mut seen = Vec::new();
-        for up_to in (step..).step_by(step) {
-            match prefix.get(up_to) {
-                Ok(bytes) => {
-                    assert!(bytes.starts_with(&seen), "what was given out changed");
-                    assert!(bytes.len() <= raw_len && bytes.len() >= up_to.min(raw_len));
-                    seen = bytes.to_vec();
-                }
-                Err(_) => fault = true,
-            }
-            if fault || up_to >= raw_len {
-                break;
-            }
-        }
-        if !fault {
-            assert!(decoded.is_ok(), "only the prefix decoder takes it");
-        }
-        if decoded.is_ok() {
-            assert_eq!(whole.len(), raw_len);
-            assert!(whole.starts_with(&seen));
-        }
+    if decoded.is_ok() {
+        assert_eq!(whole.len(), raw_len);
     }
     let mut compressor = Compressor::new(i32::from(choice % 4)).expect("a known level");
     let mut packed = Vec::new();

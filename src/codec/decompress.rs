@@ -46,7 +46,7 @@ impl Decompressor {
     }
 }
 
-pub(super) fn check_len(expected: usize, found: usize) -> Result<(), CodecError> {
+fn check_len(expected: usize, found: usize) -> Result<(), CodecError> {
     if expected == found {
         Ok(())
     } else {
@@ -54,7 +54,7 @@ pub(super) fn check_len(expected: usize, found: usize) -> Result<(), CodecError>
     }
 }
 
-pub(super) fn damaged(code: usize) -> CodecError {
+fn damaged(code: usize) -> CodecError {
     CodecError::Damaged(get_error_name(code))
 }
 

@@ -8,15 +8,12 @@
 //! |---|---|
 //! | `compress` | [`Compressor`] and the decision between zstd and raw |
 //! | `decompress` | [`Decompressor`], whole blocks |
-//! | `prefix` | [`PrefixDecoder`], as much of a block as a random read needs |
 
 mod compress;
 mod decompress;
-mod prefix;
 
 pub use compress::{Compressor, LEVELS};
 pub use decompress::Decompressor;
-pub use prefix::PrefixDecoder;
 
 use crate::error::{At, Class, Error, Result};
 use std::fmt;

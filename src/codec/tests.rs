@@ -1,4 +1,4 @@
-//! Blocks there and back, whole and in part, and everything that must not decode.
+//! Blocks there and back, and everything that must not decode.
 
 use super::*;
 use proptest::prelude::*;
@@ -47,27 +47,6 @@ fn decompressed(codec: Codec, stored: &[u8], raw_len: usize) -> Result<Vec<u8>, 
     Ok(out)
 }
 
-/// What a second decoder, that knows nothing but the length, makes of it.
-fn in_steps(
-    codec: Codec,
-    stored: &[u8],
-    raw_len: usize,
-    step: usize,
-) -> Result<Vec<u8>, CodecError> {
-    let mut decoder = PrefixDecoder::new(codec, stored.to_vec(), raw_len)?;
-    let mut up_to = 0;
-    loop {
-        let before = decoder.available().to_vec();
-        let got = decoder.get(up_to)?;
-        assert!(got.starts_with(&before), "what was given out never changes");
-        assert!(got.len() >= up_to.min(raw_len) && got.len() <= raw_len);
-        if decoder.is_whole() {
-            return Ok(decoder.available().to_vec());
-        }
-        up_to += step;
-    }
-}
-
 #[test]
 fn text_is_compressed_and_noise_is_not_at_every_level() {
     let (text, noise) = (text(1, 300_000), random(2, 300_000));
@@ -93,7 +72,6 @@ fn nothing_and_little_are_stored_raw() {
         let (codec, stored) = compressed(3, raw);
         assert_eq!((codec, stored.as_slice()), (Codec::Raw, raw));
         assert_eq!(decompressed(codec, &stored, raw.len()).unwrap(), raw);
-        assert_eq!(in_steps(codec, &stored, raw.len(), 1).unwrap(), raw);
     }
 }
 
@@ -117,8 +95,6 @@ fn levels_and_lengths_are_bounded() {
         decompressed(Codec::Zstd, b"", MAX_RAW_BYTES + 1).unwrap_err(),
         too_long
     );
-    let decoder = PrefixDecoder::new(Codec::Zstd, Vec::new(), MAX_RAW_BYTES + 1);
-    assert_eq!(decoder.unwrap_err(), too_long);
     let raw = vec![0; MAX_RAW_BYTES + 1];
     let refused = Compressor::new(1).unwrap().compress(&raw, &mut Vec::new());
     assert_eq!(refused.unwrap_err(), too_long);
@@ -130,12 +106,7 @@ fn only_the_exact_length_decodes() {
     let (codec, stored) = compressed(3, &raw);
     for wrong in [0, 1, raw.len() - 1, raw.len() + 1, 2 * raw.len()] {
         assert!(decompressed(codec, &stored, wrong).is_err(), "{wrong}");
-        assert!(in_steps(codec, &stored, wrong, 10_000).is_err(), "{wrong}");
         assert!(decompressed(Codec::Raw, &raw, wrong).is_err(), "{wrong}");
-        assert!(
-            PrefixDecoder::new(Codec::Raw, raw.clone(), wrong).is_err(),
-            "{wrong}"
-        );
     }
 }
 
@@ -148,41 +119,20 @@ fn truncated_and_prolonged_frames_fail() {
             decompressed(codec, &stored[..length], raw.len()).is_err(),
             "{length}"
         );
-        assert!(
-            in_steps(codec, &stored[..length], raw.len(), 5_000).is_err(),
-            "{length}"
-        );
     }
     let (_, empty) = zstd_frame(b"");
     for tail in [&b"\0"[..], &stored, &empty] {
         let long = [&stored, tail].concat();
         assert!(decompressed(codec, &long, raw.len()).is_err());
-        assert!(in_steps(codec, &long, raw.len(), 5_000).is_err());
     }
     // Two frames that make up the right length together are not one block.
     let (first, second) = (zstd_frame(&raw[..9_000]).1, zstd_frame(&raw[9_000..]).1);
     let both = [first, second].concat();
     assert!(decompressed(codec, &both, raw.len()).is_err());
-    assert!(in_steps(codec, &both, raw.len(), 5_000).is_err());
 }
 
 fn zstd_frame(raw: &[u8]) -> (Codec, Vec<u8>) {
     (Codec::Zstd, zstd::bulk::compress(raw, 1).unwrap())
-}
-
-#[test]
-fn a_prefix_costs_no_more_than_the_prefix() {
-    let raw = text(7, 4 << 20);
-    let (codec, stored) = compressed(3, &raw);
-    let mut decoder = PrefixDecoder::new(codec, stored, raw.len()).unwrap();
-    assert_eq!(decoder.available().len(), 0);
-    assert_eq!(decoder.get(10).unwrap()[..10], raw[..10]);
-    assert!(decoder.available().len() <= 128 << 10);
-    assert_eq!(decoder.get(1 << 20).unwrap()[..1 << 20], raw[..1 << 20]);
-    assert!(decoder.available().len() <= (1 << 20) + (128 << 10));
-    assert!(!decoder.is_whole());
-    assert_eq!(decoder.get(usize::MAX).unwrap(), raw);
-    assert!(decoder.is_whole());
 }
 
 #[test]
@@ -192,10 +142,6 @@ fn frames_of_other_writers_decode() {
     let mut stored = Vec::new();
     zstd::stream::copy_encode(raw.as_slice(), &mut stored, 1).unwrap();
     assert_eq!(decompressed(Codec::Zstd, &stored, raw.len()).unwrap(), raw);
-    assert_eq!(
-        in_steps(Codec::Zstd, &stored, raw.len(), 300_000).unwrap(),
-        raw
-    );
 }
 
 proptest! {
@@ -203,13 +149,11 @@ proptest! {
     #[test]
     fn any_bytes_come_back(
         seed: u64, length in 0_usize..300_000, noisy: bool, level in -7..10_i32,
-        step in 1_usize..200_000,
     ) {
         let raw = if noisy { random(seed, length) } else { text(seed, length) };
         let (codec, stored) = compressed(level, &raw);
         prop_assert!(stored.len() <= raw.len());
         prop_assert!(decompressed(codec, &stored, raw.len()).unwrap() == raw);
-        prop_assert!(in_steps(codec, &stored, raw.len(), step.max(length / 50)).unwrap() == raw);
     }
 
     #[test]
@@ -222,9 +166,6 @@ proptest! {
         if let Ok(out) = decompressed(codec, &stored, raw.len()) {
             prop_assert_eq!(out.len(), raw.len());
         }
-        if let Ok(out) = in_steps(codec, &stored, raw.len(), 40_000) {
-            prop_assert_eq!(out.len(), raw.len());
-        }
     }
 
     #[test]
@@ -232,7 +173,6 @@ proptest! {
         let framed = [&[0x28, 0xb5, 0x2f, 0xfd][..], &stored].concat();
         for stored in [stored, framed] {
             let _ = decompressed(Codec::Zstd, &stored, raw_len);
-            let _ = in_steps(Codec::Zstd, &stored, raw_len, 10_000);
         }
     }
 }
