@@ -4,6 +4,7 @@
 //! read ended) is kept by inode number in a small cache, so two readers of one file share their read-ahead and a
 //! file that was not read for a while costs nothing.
 
+use std::cell::Cell;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -79,6 +80,37 @@ impl FileState {
     }
 }
 
+/// What a hole reads as; the kernel never asks for more at once.
+static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
+
+thread_local! {
+    /// The buffer of this thread's last answer that was put together. A fresh one of a megabyte would be mapped, cleared and
+    /// unmapped for every request.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A buffer that is used again once it was sent.
+#[derive(Debug, Default)]
+pub struct Assembled(Vec<u8>);
+
+impl Assembled {
+    /// `len` bytes, which are anything.
+    fn take(len: usize) -> Self {
+        let mut bytes = SPARE.take();
+        bytes.resize(len, 0);
+        Self(bytes)
+    }
+}
+
+impl Drop for Assembled {
+    fn drop(&mut self) {
+        if self.0.capacity() <= ZEROS.len() {
+            // A thread that is ending has no place for it any more.
+            let _ = SPARE.try_with(|spare| spare.set(std::mem::take(&mut self.0)));
+        }
+    }
+}
+
 /// Bytes of a file.
 #[derive(Debug)]
 pub enum FileBytes {
@@ -91,8 +123,10 @@ pub enum FileBytes {
         /// The byte after the last.
         end: usize,
     },
+    /// So many zeros.
+    Zeros(usize),
     /// Bytes put together.
-    Owned(Vec<u8>),
+    Assembled(Assembled),
 }
 
 impl Deref for FileBytes {
@@ -100,7 +134,8 @@ impl Deref for FileBytes {
     fn deref(&self) -> &[u8] {
         match self {
             Self::Chunk { bytes, start, end } => &bytes[*start..*end],
-            Self::Owned(bytes) => bytes,
+            Self::Zeros(len) => &ZEROS[..*len],
+            Self::Assembled(bytes) => &bytes.0,
         }
     }
 }
@@ -115,21 +150,25 @@ pub(super) fn read(
     let rest = file.content.len().saturating_sub(offset);
     let len = usize::try_from(rest).unwrap_or(usize::MAX).min(len);
     if len == 0 {
-        return Ok(FileBytes::Owned(Vec::new()));
+        return Ok(FileBytes::Zeros(0));
     }
     if let Some(extent) = file.content.extent_at(blocks, offset)?
-        && let Item::Data { id, len: whole } = extent.item
         && extent.end() >= offset + len as u64
     {
-        let bytes = content::chunk(blocks, &id, whole)?;
-        let start = usize::try_from(offset - extent.start).unwrap_or(usize::MAX);
-        let end = start + len;
-        return Ok(FileBytes::Chunk { bytes, start, end });
+        if let Item::Data { id, len: whole } = extent.item {
+            let bytes = content::chunk(blocks, &id, whole)?;
+            let start = usize::try_from(offset - extent.start).unwrap_or(usize::MAX);
+            let end = start + len;
+            return Ok(FileBytes::Chunk { bytes, start, end });
+        }
+        if len <= ZEROS.len() {
+            return Ok(FileBytes::Zeros(len));
+        }
     }
-    let mut out = vec![0; len];
-    let filled = file.content.read_at(blocks, offset, &mut out)?;
-    out.truncate(filled);
-    Ok(FileBytes::Owned(out))
+    let mut out = Assembled::take(len);
+    let filled = file.content.read_at(blocks, offset, &mut out.0)?;
+    out.0.truncate(filled);
+    Ok(FileBytes::Assembled(out))
 }
 
 /// Reads ahead, within one budget.
@@ -212,6 +251,7 @@ impl Ahead {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::repository::memory_blocks::MemoryBlocks;
 
     #[test]
     fn a_second_read_in_a_row_reads_ahead_and_a_jump_does_not() {
@@ -232,5 +272,24 @@ mod tests {
         assert_eq!(file.note(0, 100), None);
         assert_eq!(file.note(100, 100), Some((200, 300)));
         assert_eq!(file.note(200, 100), None);
+    }
+
+    #[test]
+    fn a_buffer_that_is_used_again_shows_nothing_of_its_last_answer() {
+        let blocks = MemoryBlocks::new();
+        let ids = [blocks.put(&[7; 100]), blocks.put(&[8; 100])];
+        let data = |id| Item::Data { id, len: 100 };
+        let full = FileState::new(&[data(ids[0]), data(ids[1])]);
+        assert_eq!(
+            *read(&blocks, &full, 50, 100).unwrap(),
+            [[7; 50], [8; 50]].concat()
+        );
+        // The next answer is put together in the same buffer: holes must be zeros, and its length its own.
+        let sparse = FileState::new(&[data(ids[0]), Item::Hole(30), data(ids[1])]);
+        let expected = [&[7; 10][..], &[0; 30], &[8; 20]].concat();
+        assert_eq!(*read(&blocks, &sparse, 90, 60).unwrap(), expected);
+        assert_eq!(*read(&blocks, &sparse, 110, 10).unwrap(), [0; 10]);
+        assert_eq!(read(&blocks, &sparse, 225, 100).unwrap().len(), 5);
+        assert!(read(&blocks, &sparse, 230, 100).unwrap().is_empty());
     }
 }
