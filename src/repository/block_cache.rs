@@ -136,16 +136,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl BlockCache {
-    /// Caches of at most `limit_bytes` together: five eighths for blocks, a quarter for tree shards, the rest for
-    /// content lists.
+    /// Caches of at most `limit_bytes` together: half of it for blocks, three eighths for tree shards, the rest for content
+    /// lists. Blocks are worth least: who reads at random finds few of them again, who reads in sequence needs no old ones.
     pub fn new(limit_bytes: usize) -> Self {
         let eighth = limit_bytes / 8;
         let buffers = Arc::new(Buffers::default());
         let recycled = Arc::clone(&buffers);
         Self {
-            blocks: SingleFlight::new(limit_bytes - 3 * eighth, Vec::capacity)
+            blocks: SingleFlight::new(limit_bytes - 4 * eighth, Vec::capacity)
                 .on_eviction(move |block| recycled.put(block)),
-            shards: SingleFlight::new(2 * eighth, IndexedShard::memory_bytes),
+            shards: SingleFlight::new(3 * eighth, IndexedShard::memory_bytes),
             lists: SingleFlight::new(eighth, ItemList::memory_bytes),
             buffers,
         }

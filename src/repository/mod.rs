@@ -54,7 +54,7 @@ use crate::id::{ChunkId, PackId, RepositoryId, SnapshotId};
 /// Openers (derived keys) of this many packs are remembered.
 const MAX_OPENERS: usize = 4096;
 /// Decoded blocks that are kept for readers.
-const CACHE_BYTES: usize = 96 << 20;
+const CACHE_BYTES: usize = 64 << 20;
 
 /// What opens the blocks of a pack.
 struct PackOpener {
