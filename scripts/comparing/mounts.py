@@ -9,6 +9,7 @@ import time
 from .measure import Wrong, cpu_of, drop_caches, peak_of, timed
 
 READ_BYTES = (4 << 10, 64 << 10)
+READY_SECONDS = 180
 
 
 def plan_of_tree(tree, count, seed):
@@ -119,7 +120,7 @@ class Mounted:
         began = time.monotonic()
         self.daemon = subprocess.Popen(self.command, env=self.tool.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while not (os.path.ismount(self.point) and os.path.exists(self.inside)):
-            if self.daemon.poll() is not None or time.monotonic() - began > 60:
+            if self.daemon.poll() is not None or time.monotonic() - began > READY_SECONDS:
                 self.__exit__()
                 raise RuntimeError(f"{self.tool.name}: the mount did not come up")
             time.sleep(0.002)
