@@ -18,9 +18,9 @@ impl Program {
         // Devices in /dev may be closed to ordinary users where nothing set them up.
         shell("chmod 666 /dev/fuse");
         program.shell("chmod 777 .");
-        // The build may lie where an ordinary user cannot look.
-        let copy = program.folder.path().join("repo");
-        std::fs::copy(env!("CARGO_BIN_EXE_repo"), copy).unwrap();
+        // The build may lie where an ordinary user cannot look. By another process: a test that begins one meanwhile would hold
+        // this one's handle for writing, and the copy be busy.
+        program.shell(&format!("cp '{}' repo", env!("CARGO_BIN_EXE_repo")));
         program.run("mkdir source mnt; echo text > source/file; echo more > source/other");
         program.run("$repo init; $repo ingest --name first source");
         program

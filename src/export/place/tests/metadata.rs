@@ -228,7 +228,9 @@ fn as_nobody(test: &str) {
     let tmp = tempfile::tempdir().unwrap();
     fs::set_permissions(tmp.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let copy = tmp.path().join("tests");
-    fs::copy(program, &copy).unwrap();
+    // By another process: a test that begins one meanwhile would hold this one's handle for writing, and the copy be busy.
+    let copied = Command::new("cp").arg(program).arg(&copy).status();
+    assert!(copied.unwrap().success());
     let output = Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
         .arg(&copy)
