@@ -151,7 +151,7 @@ impl Repository {
         self.remove_waits(id)
     }
 
-    /// Removes lists of sessions whose plans are gone. Only the executor may.
+    /// Removes lists of sessions whose plans are gone.
     pub(crate) fn remove_stray_waits(&self) -> Result<()> {
         let (_, stray) = self.list_gc()?;
         stray.iter().try_for_each(|id| self.remove_waits(id))

@@ -71,7 +71,7 @@ pub(super) fn look(repository: &Repository) -> Result<Settled> {
     Ok(settled)
 }
 
-/// Carries out every open plan that can be. Costs one list of an empty folder where there is none. `patient` waits a moment
+/// Carries out every open plan that can be. Costs two lists of an empty folder where there is none. `patient` waits a moment
 /// for another who is at it.
 pub fn settle(
     repository: &Repository,

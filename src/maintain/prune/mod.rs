@@ -83,6 +83,11 @@ impl Packs {
         self.count += 1;
         self.bytes += bytes;
     }
+
+    fn join(&mut self, others: Self) {
+        self.count += others.count;
+        self.bytes += others.bytes;
+    }
 }
 
 /// What a prune did, or would do.
@@ -176,6 +181,12 @@ pub fn prune(
     monitor: &Arc<dyn Monitor>,
 ) -> Result<PruneReport> {
     repository.require_full("prune")?;
+    // What is released now can be condemned again at once: else it would stay until the prune after this one.
+    let before = if options.dry_run {
+        Settled::default()
+    } else {
+        settle(repository, None, true, monitor.as_ref())?
+    };
     let session = Arc::new(repository.begin_session(SessionKind::Pruner)?);
     let mut condemned = Condemned::default();
     repository.take_in_plans(&mut condemned)?;
@@ -223,6 +234,8 @@ pub fn prune(
     // Our own session ends before the plan is carried out: other plans need not wait for it any more.
     drop(session);
     report.settled = settle(repository, known.as_ref(), true, monitor.as_ref())?;
+    report.settled.removed.join(before.removed);
+    report.settled.released += before.released;
     Ok(report)
 }
 

@@ -84,3 +84,51 @@ fn a_chunk_in_two_packs_survives_the_loss_of_either() {
         }
     }
 }
+
+/// Two prunes were killed after their plans: one condemned a pack with garbage, for which a chunk's other home counted, which
+/// the other condemned. What carrying out their plans releases must not wait for yet another prune.
+#[test]
+fn one_prune_is_enough_after_two_that_were_killed() {
+    let store = arc_store();
+    let (kept, garbage) = (noise(1, 300_000), noise(2, 300_000));
+    let first = store.ingest("one", &[("a", &kept), ("garbage", &garbage)]);
+    let data = store.keys(Area::Data);
+    let intact = store.backend.read_all(&data[0], u64::MAX).unwrap();
+    store.tamper(&data[0], None);
+    store.ingest("two", &[("a", &kept)]);
+    store.backend.tamper(&data[0], Some(intact));
+    forget(&store, &first);
+    let repository = store.open();
+    let mut packs = Vec::new();
+    let all = repository.catalog().packs(|row| {
+        packs.push((row.id, row.kind));
+        Ok(())
+    });
+    all.unwrap();
+    packs.retain(|(_, kind)| *kind == crate::format::header::ObjectKind::DataPack);
+    assert_eq!(packs.len(), 2);
+    for pack in packs {
+        repository.write_plan(vec![pack]).unwrap();
+    }
+    drop(repository);
+    prune_all(&store);
+    assert_eq!((count(&store, Area::Data), count(&store, Area::Gc)), (1, 0));
+    let again = prune_all(&store);
+    assert_eq!((again.unneeded.count, again.settled.removed.count), (0, 0));
+    assert_holds(&store, "two", &[("a", &kept)]);
+}
+
+/// An executor that is killed between the removal of a plan and of its list of sessions leaves the list.
+#[test]
+fn a_list_of_sessions_without_its_plan_goes_though_there_is_no_plan() {
+    let store = arc_store();
+    store.ingest("one", &[("a", b"a")]);
+    let repository = store.open();
+    let plan = repository.write_plan(Vec::new()).unwrap();
+    repository.waits(&plan.id, &[]).unwrap();
+    let key = Key::named(Area::Gc, &plan.id.to_hex()).unwrap();
+    store.backend.remove(&key).unwrap();
+    assert_eq!(count(&store, Area::Gc), 1);
+    settle(&repository, None, true, &Silent).unwrap();
+    assert_eq!(count(&store, Area::Gc), 0);
+}
