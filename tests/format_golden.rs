@@ -16,7 +16,7 @@ use repo::format::index::PackRecord;
 use repo::format::pack::{BlockEntry, ChunkEntry, Directory};
 use repo::format::pin::Pin;
 use repo::format::plan::{Plan, Waits};
-use repo::format::recipe::{Operation, Override};
+use repo::format::recipe::{Header as TarHeader, Operation, Override};
 use repo::format::session::{Session, SessionKind};
 use repo::format::snapshot::{Counts, Snapshot, StreamDigest, StreamKind, Wrapping};
 use repo::format::tree::{Body, Node, Shard, TreeRef};
@@ -197,6 +197,14 @@ fn contents_and_recipes() {
     let mut bytes = Vec::new();
     Operation::Literal(b"header").encode(&mut bytes);
     Operation::Content(b"a/b").encode(&mut bytes);
+    let header = TarHeader {
+        flag: b'0',
+        shared: 4,
+        rest: b"new.c",
+        changes: &[100, 2, b'7', b'5'],
+    };
+    Operation::Member(header).encode(&mut bytes);
+    Operation::Header(header).encode(&mut bytes);
     Override {
         ordinal: 300,
         content: items.to_vec(),
@@ -208,8 +216,14 @@ fn contents_and_recipes() {
     assert_eq!(first, Operation::Literal(b"header"));
     let (second, more) = Operation::decode(&golden[used..]).unwrap().unwrap();
     assert_eq!(second, Operation::Content(b"a/b"));
-    let (third, _) = Override::decode(&golden[used + more..]).unwrap().unwrap();
-    assert_eq!(third.ordinal, 300);
+    let mut at = used + more;
+    for expected in [Operation::Member(header), Operation::Header(header)] {
+        let (found, used) = Operation::decode(&golden[at..]).unwrap().unwrap();
+        assert_eq!(found, expected);
+        at += used;
+    }
+    let (last, _) = Override::decode(&golden[at..]).unwrap().unwrap();
+    assert_eq!(last.ordinal, 300);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use repo::format::recipe::{Operation, Override};
+use repo::format::recipe::{HEADER_BLOCK_BYTES, Headers, Operation, Override};
 
 fn operations(data: &[u8]) {
     let mut rest = data;
@@ -14,6 +14,30 @@ fn operations(data: &[u8]) {
             assert_eq!(Operation::decode(&rest[..short.min(used - 1)]), Ok(None));
         }
         rest = &rest[used..];
+    }
+}
+
+/// Whatever is told builds a header or is refused; what was built is told in a form that builds it again.
+fn headers(data: &[u8]) {
+    let (mut builder, mut teller, mut again) = <(Headers, Headers, Headers)>::default();
+    let mut rest = data;
+    while let Ok(Some((operation, used))) = Operation::decode(rest) {
+        rest = &rest[used..];
+        let (Operation::Member(header) | Operation::Header(header)) = operation else {
+            continue;
+        };
+        let size = rest.len() as u64;
+        if builder.name(&header).is_err() {
+            return;
+        }
+        let Ok(block) = builder.block(&header, size) else {
+            return;
+        };
+        assert_eq!(block.len(), HEADER_BLOCK_BYTES);
+        assert!(Headers::is_header(block));
+        let told = teller.tell(block, size);
+        again.name(&told).unwrap();
+        assert_eq!(again.block(&told, size).unwrap(), block);
     }
 }
 
@@ -30,5 +54,6 @@ fn overrides(data: &[u8]) {
 
 fuzz_target!(|data: &[u8]| {
     operations(data);
+    headers(data);
     overrides(data);
 });

@@ -167,7 +167,7 @@ impl<'a> Assembler<'a> {
         match &mut self.mode {
             Mode::Archive(tree, recipe) => {
                 let operation = if stream_bytes > 0 {
-                    Some(recipe.content(entry.path.as_bytes(), self.writer)?)
+                    Some(recipe.content(entry.path.as_bytes(), stream_bytes, self.writer)?)
                 } else {
                     None
                 };

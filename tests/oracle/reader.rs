@@ -245,28 +245,111 @@ impl Reader {
         let operations = flat(&self.content(fields.bytes(16)));
         let mut operations = Bytes(&operations);
         let (mut archive, mut ordinal) = (Vec::new(), 0);
+        let mut headers = Headers::default();
         while !operations.is_empty() {
-            let (kind, bytes) = (operations.byte(), operations.bytes());
-            if kind == 0 {
-                archive.extend_from_slice(bytes);
-            } else {
-                assert_eq!(kind, 1);
-                let content = replaced
-                    .get(&ordinal)
-                    .unwrap_or_else(|| &tree[bytes].content);
-                for run in content {
-                    if let Run::Data(bytes) = run {
-                        archive.extend_from_slice(bytes);
-                    }
+            let kind = operations.byte();
+            let told = match kind {
+                0 => {
+                    archive.extend_from_slice(operations.bytes());
+                    continue;
                 }
-                ordinal += 1;
+                1 => Told::Path(operations.bytes().to_vec()),
+                2 | 3 => Told::Header(headers.read(&mut operations)),
+                _ => panic!("operation {kind}"),
+            };
+            let path = match &told {
+                Told::Path(path) => path.clone(),
+                Told::Header(_) => headers.path(),
+            };
+            let content = match replaced.get(&ordinal) {
+                _ if kind == 3 => Vec::new(),
+                Some(content) => data_of(content),
+                None => data_of(&tree[&path].content),
+            };
+            if let Told::Header(header) = &told {
+                archive.resize(archive.len().next_multiple_of(512), 0);
+                archive.extend_from_slice(&headers.block(header, content.len()));
             }
+            archive.extend_from_slice(&content);
+            ordinal += u64::from(kind != 3);
         }
         let mut digest = Bytes(fields.bytes(18));
         assert_eq!(blake3::hash(&archive).as_bytes(), &digest.array::<32>());
         assert_eq!(digest.varint(), archive.len() as u64);
         archive
     }
+}
+
+/// What an operation other than a literal says.
+enum Told {
+    Path(Vec<u8>),
+    Header(Header),
+}
+
+/// A header block as it is stored, without its name.
+struct Header {
+    kind: u8,
+    changes: Vec<u8>,
+}
+
+/// What header blocks are told against.
+#[derive(Default)]
+struct Headers {
+    last: HashMap<u8, Vec<u8>>,
+    name: Vec<u8>,
+}
+
+impl Headers {
+    fn read(&mut self, bytes: &mut Bytes<'_>) -> Header {
+        let (kind, shared) = (bytes.byte(), bytes.size());
+        assert!(shared <= self.name.len());
+        self.name.truncate(shared);
+        self.name.extend_from_slice(bytes.bytes());
+        assert!(self.name.len() <= 100 && !self.name.contains(&0));
+        let changes = bytes.bytes().to_vec();
+        Header { kind, changes }
+    }
+
+    fn block(&mut self, header: &Header, size: usize) -> Vec<u8> {
+        let mut block = self
+            .last
+            .remove(&header.kind)
+            .unwrap_or_else(|| vec![0; 512]);
+        block[..100].fill(0);
+        block[..self.name.len()].copy_from_slice(&self.name);
+        if size < 1 << 33 {
+            block[124..136].copy_from_slice(format!("{size:011o}\0").as_bytes());
+        }
+        let (mut changes, mut at) = (Bytes(&header.changes), 0);
+        while !changes.is_empty() {
+            at += changes.size();
+            for byte in changes.bytes() {
+                block[at] = *byte;
+                at += 1;
+            }
+        }
+        block[156] = header.kind;
+        block[148..156].copy_from_slice(b"        ");
+        let sum: u32 = block.iter().map(|b| u32::from(*b)).sum();
+        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        self.last.insert(header.kind, block.clone());
+        block
+    }
+
+    fn path(&self) -> Vec<u8> {
+        let parts = self.name.split(|b| *b == b'/');
+        let kept: Vec<&[u8]> = parts.filter(|p| !p.is_empty() && *p != b".").collect();
+        kept.join(&b'/')
+    }
+}
+
+/// What of a content is in an archive.
+fn data_of(runs: &[Run]) -> Vec<u8> {
+    let data = runs.iter().filter_map(|run| match run {
+        Run::Data(bytes) => Some(bytes.as_slice()),
+        Run::Hole(_) => None,
+    });
+    data.flatten().copied().collect()
 }
 
 /// Content without holes, as recipes are.

@@ -6,16 +6,18 @@
 use std::collections::HashMap;
 
 use crate::error::{Class, Error, Result};
+use crate::format::DecodeError;
 use crate::format::content::Item;
-use crate::format::recipe::{Operation, Override};
+use crate::format::recipe::{HEADER_BLOCK_BYTES, Header, Headers, Operation, Override, padding};
 use crate::format::snapshot::Snapshot;
-use crate::format::tree::{Body, Node, TreeRef};
+use crate::format::tree::{Body, TreeRef};
 use crate::repository::block_cache::Blocks;
 use crate::repository::content::{Content, Extents};
 use crate::repository::trees::lookup;
 use crate::restore::load::{fetch, locate};
 use crate::restore::stream::{Holes, Plan};
 
+static ZEROS: [u8; HEADER_BLOCK_BYTES] = [0; HEADER_BLOCK_BYTES];
 /// How many directories are remembered.
 const MAX_DIRECTORIES: usize = 1024;
 
@@ -59,66 +61,107 @@ impl<'a> Records<'a> {
     }
 }
 
-/// The operations of an archive's recipe.
+/// An archive's recipe while it is read.
 pub(super) struct Recipe<'a> {
     blocks: &'a dyn Blocks,
-    root: &'a Node,
-    operations: Records<'a>,
+    snapshot: &'a Snapshot,
     overrides: Records<'a>,
     /// The next override, if its ordinal was not reached yet.
     next: Option<Override>,
     directories: HashMap<Vec<u8>, TreeRef>,
+    headers: Headers,
+    /// Bytes of the archive so far.
+    offset: u64,
+    /// Contents so far.
+    ordinal: u64,
 }
 
 impl<'a> Recipe<'a> {
     pub(super) fn new(blocks: &'a dyn Blocks, snapshot: &'a Snapshot) -> Self {
         Self {
             blocks,
-            root: &snapshot.root,
-            operations: Records::new(blocks, &Content::new(&snapshot.recipe)),
+            snapshot,
             overrides: Records::new(blocks, &Content::new(&snapshot.overrides)),
             next: None,
             directories: HashMap::new(),
+            headers: Headers::default(),
+            offset: 0,
+            ordinal: 0,
         }
     }
 
     /// Plans the whole archive.
     pub(super) fn plan(mut self, plan: &mut Plan<'_>) -> Result<()> {
-        let mut ordinal = 0;
+        let mut operations = Records::new(self.blocks, &Content::new(&self.snapshot.recipe));
         self.next = self.next_override()?;
         loop {
-            let bad = |e| Error::caused(Class::Corrupt, "the recipe", e);
-            let Some((operation, used)) =
-                Operation::decode(self.operations.window()).map_err(bad)?
+            let Some((operation, used)) = Operation::decode(operations.window()).map_err(bad)?
             else {
-                if self.operations.more()? {
+                if operations.more()? {
                     continue;
                 }
-                if !self.operations.window().is_empty() {
+                if !operations.window().is_empty() {
                     return Err(Error::corrupt("the recipe ends within an operation"));
                 }
                 return Ok(());
             };
             match operation {
-                Operation::Literal(bytes) => plan.literal(bytes)?,
+                Operation::Literal(bytes) => self.literal(bytes, plan)?,
                 Operation::Content(path) => {
-                    let path = path.to_vec();
-                    let content = self.member(&path, ordinal)?;
-                    plan.content(&Content::new(&content), Holes::Drop)
-                        .map_err(|e| e.within(format!("'{}'", String::from_utf8_lossy(&path))))?;
-                    ordinal += 1;
+                    let content = self.member(path)?;
+                    let size = stream_bytes(self.blocks, &content)?;
+                    self.content(path, &content, size, plan)?;
+                }
+                Operation::Member(header) => {
+                    let path = Headers::path_of(self.headers.name(&header).map_err(bad)?);
+                    let content = self.member(&path)?;
+                    let size = stream_bytes(self.blocks, &content)?;
+                    self.header(&header, size, plan)?;
+                    self.content(&path, &content, size, plan)?;
+                }
+                Operation::Header(header) => {
+                    self.headers.name(&header).map_err(bad)?;
+                    self.header(&header, 0, plan)?;
                 }
             }
-            self.operations.at += used;
+            operations.at += used;
         }
     }
 
+    fn literal(&mut self, bytes: &[u8], plan: &mut Plan<'_>) -> Result<()> {
+        self.offset += bytes.len() as u64;
+        plan.literal(bytes)
+    }
+
+    /// A header block, and what pads the archive to its place.
+    fn header(&mut self, header: &Header<'_>, size: u64, plan: &mut Plan<'_>) -> Result<()> {
+        let padding = padding(self.offset);
+        let block = self.headers.block(header, size).map_err(bad)?;
+        plan.literal(&ZEROS[..padding])?;
+        plan.literal(block)?;
+        self.offset += (padding + block.len()) as u64;
+        Ok(())
+    }
+
+    fn content(
+        &mut self,
+        path: &[u8],
+        content: &[Item],
+        size: u64,
+        plan: &mut Plan<'_>,
+    ) -> Result<()> {
+        self.ordinal += 1;
+        self.offset = self.offset.saturating_add(size);
+        plan.content(&Content::new(content), Holes::Drop)
+            .map_err(|e| e.within(format!("'{}'", String::from_utf8_lossy(path))))
+    }
+
     /// The content of a member.
-    fn member(&mut self, path: &[u8], ordinal: u64) -> Result<Vec<Item>> {
+    fn member(&mut self, path: &[u8]) -> Result<Vec<Item>> {
         if self
             .next
             .as_ref()
-            .is_some_and(|next| next.ordinal == ordinal)
+            .is_some_and(|next| next.ordinal == self.ordinal)
             && let Some(found) = self.next.take()
         {
             self.next = self.next_override()?;
@@ -147,7 +190,7 @@ impl<'a> Recipe<'a> {
         if let Some(tree) = self.directories.get(path) {
             return Ok(Some(*tree));
         }
-        let Body::Directory(mut tree) = self.root.body else {
+        let Body::Directory(mut tree) = self.snapshot.root.body else {
             return Ok(None);
         };
         for name in path.split(|b| *b == b'/').filter(|name| !name.is_empty()) {
@@ -166,7 +209,6 @@ impl<'a> Recipe<'a> {
 
     fn next_override(&mut self) -> Result<Option<Override>> {
         loop {
-            let bad = |e| Error::caused(Class::Corrupt, "the overrides of the recipe", e);
             if let Some((found, used)) = Override::decode(self.overrides.window()).map_err(bad)? {
                 self.overrides.at += used;
                 return Ok(Some(found));
@@ -179,4 +221,35 @@ impl<'a> Recipe<'a> {
             }
         }
     }
+}
+
+/// How many bytes of an archive a content is: its holes are not in it.
+fn stream_bytes(blocks: &dyn Blocks, content: &[Item]) -> Result<u64> {
+    let mut sum = 0_u64;
+    for item in content {
+        let bytes = match *item {
+            Item::Data { .. } | Item::Zeros(_) => item.len(),
+            Item::List {
+                len, data_bytes, ..
+            } if len == data_bytes => len,
+            Item::List { .. } => {
+                let list = Content::new(std::slice::from_ref(item));
+                let mut bytes = 0_u64;
+                for extent in list.extents(blocks, 0) {
+                    let item = extent?.item;
+                    if !matches!(item, Item::Hole(_)) {
+                        bytes = bytes.saturating_add(item.len());
+                    }
+                }
+                bytes
+            }
+            Item::Hole(_) => 0,
+        };
+        sum = sum.saturating_add(bytes);
+    }
+    Ok(sum)
+}
+
+fn bad(error: DecodeError) -> Error {
+    Error::caused(Class::Corrupt, "the recipe", error)
 }

@@ -3,15 +3,24 @@
 //! A recipe is a stream of operations, stored like a file's content:
 //!
 //! ```text
-//! operation = 0 | bytes literal              bytes that are no member's content: headers, padding, end blocks
+//! operation = 0 | bytes literal              bytes that are no member's content: padding, end blocks, odd headers
 //!           | 1 | bytes path                 the data and zeros (not the holes) of the file at that path in the tree
-//! override  = varint ordinal | bytes content | varint the ordinal counts operations of kind 1 from 0
+//!           | 2 | header                     padding, then a header block, then the content of the file that it names
+//!           | 3 | header                     padding, then a header block
+//! header    = type flag u8 | varint shared | bytes rest | bytes changes        (see [`Headers`])
+//! override  = varint ordinal | bytes content | the ordinal counts operations of kinds 1 and 2 from 0
 //! ```
+//! Padding is zeros up to the next multiple of 512 bytes of the archive.
 //! Overrides are a second stream, sorted by ordinal: members whose content the tree does not show at that path
 //! (a later member of the same name replaced it) carry their content there.
 
+mod header;
+
+pub use header::{HEADER_BLOCK_BYTES, Header, HeaderBlock, Headers, padding};
+
 use super::content::{self, Item, MAX_CONTENT_BYTES};
 use super::cursor::{Cursor, DecodeError, put_bytes, put_varint};
+use header::MAX_HEADER_BYTES;
 
 /// The longest literal of one operation; longer ones are several operations.
 pub const MAX_LITERAL_BYTES: usize = 64 << 10;
@@ -25,6 +34,10 @@ pub enum Operation<'a> {
     Literal(&'a [u8]),
     /// The content of the file at this path.
     Content(&'a [u8]),
+    /// Padding and a header block; then the content of the file that it names.
+    Member(Header<'a>),
+    /// Padding and a header block.
+    Header(Header<'a>),
 }
 
 impl<'a> Operation<'a> {
@@ -33,6 +46,14 @@ impl<'a> Operation<'a> {
         let (kind, bytes) = match self {
             Self::Literal(bytes) => (0, bytes),
             Self::Content(path) => (1, path),
+            Self::Member(header) | Self::Header(header) => {
+                out.push(if matches!(self, Self::Member(_)) {
+                    2
+                } else {
+                    3
+                });
+                return header.encode(out);
+            }
         };
         out.push(kind);
         put_bytes(out, bytes);
@@ -47,6 +68,7 @@ impl<'a> Operation<'a> {
         let limit = match kind {
             0 => MAX_LITERAL_BYTES,
             1 => MAX_PATH_BYTES,
+            2 | 3 => return Self::decode_header(window, *kind == 2),
             _ => {
                 return Err(DecodeError {
                     what: "unknown recipe operation",
@@ -65,6 +87,22 @@ impl<'a> Operation<'a> {
             },
             used,
         )))
+    }
+
+    fn decode_header(window: &'a [u8], member: bool) -> Result<Option<(Self, usize)>, DecodeError> {
+        let mut cursor = Cursor::new(window);
+        cursor.byte("operation")?;
+        let header = match Header::decode(&mut cursor) {
+            Ok(header) => header,
+            Err(_) if window.len() <= MAX_HEADER_BYTES => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let operation = if member {
+            Self::Member(header)
+        } else {
+            Self::Header(header)
+        };
+        Ok(Some((operation, cursor.offset())))
     }
 }
 
@@ -146,8 +184,31 @@ mod tests {
         for len in 0..used {
             assert_eq!(Operation::decode(&bytes[..len]).unwrap(), None);
         }
-        assert!(Operation::decode(&[2, 0]).is_err());
+        assert!(Operation::decode(&[4, 0]).is_err());
         assert!(Operation::decode(&[0, 0xff, 0xff, 0xff, 0x7f]).is_err());
+    }
+
+    #[test]
+    fn headers_stream() {
+        let header = Header {
+            flag: b'0',
+            shared: 3,
+            rest: b"one.c",
+            changes: &[1, 2, 3, 4],
+        };
+        for operation in [Operation::Member(header), Operation::Header(header)] {
+            let mut bytes = Vec::new();
+            operation.encode(&mut bytes);
+            let end = bytes.len();
+            for len in 0..end {
+                assert_eq!(Operation::decode(&bytes[..len]).unwrap(), None);
+            }
+            bytes.push(9);
+            assert_eq!(Operation::decode(&bytes).unwrap(), Some((operation, end)));
+        }
+        let mut endless = vec![2, b'0', 101];
+        endless.resize(4096, 0);
+        assert!(Operation::decode(&endless).is_err());
     }
 
     #[test]
