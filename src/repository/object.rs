@@ -57,6 +57,8 @@ impl EncodedBlock {
         let codec = compressor
             .compress(raw, &mut bytes)
             .map_err(|e| Error::caused(Class::Io, "compress a block", e))?;
+        // The compressor asks for the worst case; blocks wait by the dozen.
+        bytes.shrink_to_fit();
         Ok(Self {
             codec,
             raw_bytes: length(raw.len())?,

@@ -1,7 +1,7 @@
 //! Writing: chunks in, a committed snapshot out, on all cores and in bounded memory.
 //!
 //! ```text
-//! submit(batch) -> [worker: id, claim, append to its open block, compress] -> [packer: seal, pack, write, catalog]
+//! submit(batch) -> [worker: id, claim, append to its open block, compress] -> [packer: seal] -> [storer: write, catalog]
 //!      wait(sequence) <- items of the batch                                         ^
 //! put_meta(bytes) -> open meta block -> compress ------------------------------------
 //! finish -> index object;  commit -> [look for plans again] -> snapshot object (the commit point) -> catalog
@@ -17,6 +17,7 @@ mod indexer;
 mod meta;
 mod packer;
 mod rehome;
+mod storer;
 mod workers;
 
 use std::sync::Arc;
@@ -108,7 +109,8 @@ pub struct Writer {
     to_workers: Option<Sender<Batch>>,
     to_packer: Option<Sender<ToPacker>>,
     workers: Vec<JoinHandle<()>>,
-    packer: Option<JoinHandle<()>>,
+    /// The packer, then the storer; none once they are through.
+    packers: Vec<JoinHandle<()>>,
     meta: Mutex<MetaLane>,
 }
 
@@ -126,6 +128,8 @@ struct Shared {
     results: Mutex<std::collections::HashMap<u64, BatchResult>>,
     result_ready: Condvar,
     buffers: Mutex<Vec<Vec<u8>>>,
+    /// Buffers of data packs that are stored.
+    pack_buffers: Mutex<Vec<Vec<u8>>>,
     failed: AtomicBool,
     failure: Mutex<Option<Error>>,
     totals: Totals,
@@ -193,6 +197,7 @@ impl Writer {
             results: Mutex::default(),
             result_ready: Condvar::new(),
             buffers: Mutex::default(),
+            pack_buffers: Mutex::default(),
             failed: AtomicBool::new(false),
             failure: Mutex::default(),
             totals: Totals::default(),
@@ -202,14 +207,19 @@ impl Writer {
         let threads = (0..workers)
             .map(|index| workers::spawn(&shared, index, &batches, &to_packer))
             .collect::<Result<_>>()?;
-        let packer = packer::spawn(&shared, blocks)?;
+        // No pack waits between the two: one is filled while another is stored.
+        let (to_storer, packs) = bounded(0);
+        let packers = vec![
+            packer::spawn(&shared, blocks, to_storer)?,
+            storer::spawn(&shared, packs)?,
+        ];
         Ok(Self {
             meta: Mutex::new(MetaLane::new(repository.config(), options.level)?),
             shared,
             to_workers: Some(to_workers),
             to_packer: Some(to_packer),
             workers: threads,
-            packer: Some(packer),
+            packers,
         })
     }
 
@@ -294,7 +304,7 @@ impl Writer {
         self.shared.check()?;
         self.barrier(&mut lock(&self.meta))?;
         drop(self.to_packer.take());
-        join(self.packer.take())?;
+        join(self.packers.drain(..))?;
         self.shared.check()?;
         let totals = &self.shared.totals;
         let read = |total: &AtomicU64| total.load(Ordering::Relaxed);
@@ -314,7 +324,7 @@ impl Writer {
 
     /// Writes the snapshot object: from here on everything of this run is reachable. [`Writer::finish`] must have returned.
     pub fn commit(self, snapshot: &Snapshot) -> Result<SnapshotId> {
-        if self.packer.is_some() || self.to_packer.is_some() {
+        if !self.packers.is_empty() || self.to_packer.is_some() {
             return Err(Error::invalid(
                 "a snapshot may be written only after its packs",
             ));
@@ -357,7 +367,7 @@ impl Drop for Writer {
         drop(self.to_packer.take());
         // What the threads report no longer matters: nothing of this run is reachable.
         let _ = join(self.workers.drain(..));
-        let _ = join(self.packer.take());
+        let _ = join(self.packers.drain(..));
     }
 }
 

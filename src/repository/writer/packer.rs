@@ -1,32 +1,27 @@
-//! The packer: one thread that seals blocks into packs, writes them, and lists them in index objects.
-//!
-//! A pack is durable before the catalog knows it, and an index object lists durable packs only. Index objects are written
-//! as they fill, so that an ingest of any size holds a bounded list in memory; the last one is written when
-//! the writer finishes.
+//! The packer: one thread that seals blocks into packs, and hands those that are full to the [`super::storer`].
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 
-use super::super::object::{BuiltObject, EncodedBlock, ObjectBuilder, read_directory};
-use super::indexer::{Indexer, compressor, store};
-use super::{Shared, ToPacker, spawn_thread};
-use crate::codec::Compressor;
-use crate::error::{Class, Result};
+use super::super::lock;
+use super::super::object::{EncodedBlock, ObjectBuilder};
+use super::{Shared, ToPacker, over, spawn_thread};
+use crate::error::Result;
 use crate::format::header::ObjectKind;
-use crate::format::index::PackRecord;
-use crate::progress::Count;
 
-pub(super) fn spawn(shared: &Arc<Shared>, blocks: Receiver<ToPacker>) -> Result<JoinHandle<()>> {
+pub(super) fn spawn(
+    shared: &Arc<Shared>,
+    blocks: Receiver<ToPacker>,
+    to_storer: Sender<ObjectBuilder>,
+) -> Result<JoinHandle<()>> {
     let mut packer = Packer {
         shared: Arc::clone(shared),
-        compressor: compressor()?,
         data: None,
         meta: None,
-        indexer: Indexer::new(&shared.keys)?,
-        spare: Vec::new(),
+        to_storer,
     };
     spawn_thread("packer", shared, move || {
         for message in blocks {
@@ -37,8 +32,9 @@ pub(super) fn spawn(shared: &Arc<Shared>, blocks: Receiver<ToPacker>) -> Result<
                 packer.shared.fail(e);
             }
         }
+        // Trees that were not flushed belong to a run that was given up: the chunks that they name may be nowhere.
         if !packer.shared.failed.load(Ordering::Acquire)
-            && let Err(e) = packer.finish()
+            && let Err(e) = packer.hand_over(ObjectKind::DataPack)
         {
             packer.shared.fail(e);
         }
@@ -47,11 +43,9 @@ pub(super) fn spawn(shared: &Arc<Shared>, blocks: Receiver<ToPacker>) -> Result<
 
 struct Packer {
     shared: Arc<Shared>,
-    compressor: Compressor,
     data: Option<ObjectBuilder>,
     meta: Option<ObjectBuilder>,
-    indexer: Indexer,
-    spare: Vec<Vec<u8>>,
+    to_storer: Sender<ObjectBuilder>,
 }
 
 impl Packer {
@@ -66,8 +60,8 @@ impl Packer {
                 self.meta.insert(builder).add(block)
             }
             ToPacker::Flush => {
-                self.write(|packer| packer.data.take())?;
-                self.write(|packer| packer.meta.take())
+                self.hand_over(ObjectKind::DataPack)?;
+                self.hand_over(ObjectKind::MetaPack)
             }
         }
     }
@@ -81,7 +75,7 @@ impl Packer {
             .as_ref()
             .is_some_and(|data| !data.has_room(&block, pack_bytes))
         {
-            self.write(|packer| packer.data.take())?;
+            self.hand_over(ObjectKind::DataPack)?;
         }
         let builder = match self.data.take() {
             Some(builder) => builder,
@@ -90,95 +84,27 @@ impl Packer {
         self.data.insert(builder).add(block)
     }
 
-    fn builder(&mut self, kind: ObjectKind) -> Result<ObjectBuilder> {
-        ObjectBuilder::new(
-            &self.shared.keys,
-            kind,
-            self.spare.pop().unwrap_or_default(),
-        )
-    }
-
-    /// Finishes a pack, makes it durable, then tells the catalog and the index.
-    fn write(&mut self, which: impl FnOnce(&mut Self) -> Option<ObjectBuilder>) -> Result<()> {
-        let Some(builder) = which(self).filter(|b| b.block_count() > 0) else {
-            return Ok(());
-        };
-        let object = builder.finish(&mut self.compressor)?;
-        self.store(&object)?;
-        let BuiltObject {
-            kind,
-            id,
-            bytes,
-            directory,
-        } = object;
-        let record = PackRecord {
-            id,
-            kind,
-            stored_bytes: bytes.len() as u64,
-            directory,
-        };
-        self.shared.homes.add_own(record.id);
-        self.shared
-            .repository
-            .catalog()
-            .add_packs(std::slice::from_ref(&record))?;
-        self.shared.claims.settle(&record.directory);
-        self.shared.totals.packs.fetch_add(1, Ordering::Relaxed);
-        self.list(&record)?;
-        self.spare.push(bytes);
-        Ok(())
-    }
-
-    fn store(&self, object: &BuiltObject) -> Result<()> {
-        store(&self.shared.repository, object)?;
-        self.count(object.bytes.len() as u64);
-        Ok(())
-    }
-
-    fn count(&self, stored_bytes: u64) {
-        let total = &self.shared.totals.stored_bytes;
-        total.fetch_add(stored_bytes, Ordering::Relaxed);
-        self.shared.monitor.add(Count::StoredBytes, stored_bytes);
-    }
-
-    fn list(&mut self, record: &PackRecord) -> Result<()> {
-        self.indexer.add(&self.shared.repository, record)?;
-        let written = self.indexer.take_written();
-        self.count(written);
-        Ok(())
-    }
-
-    /// Lists the packs that an interrupted run left without an index object as well, then writes the last index object. Those that a
-    /// plan condemns are on their way out.
-    /// Trees that were not flushed belong to a run that was given up: the chunks that they name may be nowhere.
-    fn finish(&mut self) -> Result<()> {
-        self.write(|packer| packer.data.take())?;
-        let shared = Arc::clone(&self.shared);
-        let repository = &shared.repository;
-        for (id, kind) in repository.catalog().unindexed_packs()? {
-            if self.indexer.lists(&id) || shared.homes.is_condemned(&id) {
-                continue;
-            }
-            match read_directory(repository.backend().as_ref(), repository.keys(), kind, &id) {
-                Ok((directory, stored_bytes)) => {
-                    self.list(&PackRecord {
-                        id,
-                        kind,
-                        stored_bytes,
-                        directory,
-                    })?;
-                }
-                Err(e) if e.class() == Class::NotFound => {
-                    repository.catalog().remove_packs(&[id])?;
-                }
-                Err(e) => shared
-                    .monitor
-                    .warn(&format!("a pack cannot be listed: {e}")),
-            }
+    fn builder(&self, kind: ObjectKind) -> Result<ObjectBuilder> {
+        let mut buffer = Vec::new();
+        if kind == ObjectKind::DataPack {
+            // At once, since growing it would copy it again and again; what is not used takes no memory. Only data packs
+            // share buffers: a meta pack is open all the time and would hold one of that size.
+            buffer = lock(&self.shared.pack_buffers).pop().unwrap_or(buffer);
+            buffer.clear();
+            buffer.reserve_exact(self.shared.repository.config().blocks.pack_bytes as usize);
         }
-        self.indexer.write(repository)?;
-        let written = self.indexer.take_written();
-        self.count(written);
-        Ok(())
+        ObjectBuilder::new(&self.shared.keys, kind, buffer)
+    }
+
+    /// Gives a pack to be stored, if there is one; waits while the one before is on its way.
+    fn hand_over(&mut self, kind: ObjectKind) -> Result<()> {
+        let pack = match kind {
+            ObjectKind::MetaPack => self.meta.take(),
+            _ => self.data.take(),
+        };
+        match pack.filter(|pack| pack.block_count() > 0) {
+            Some(pack) => self.to_storer.send(pack).map_err(|_| over()),
+            None => Ok(()),
+        }
     }
 }
