@@ -1,15 +1,16 @@
 //! Bytes out in order: literals, chunks, zeros and holes planned ahead, put together by workers, taken by the caller.
 
 use std::num::NonZeroUsize;
+use std::sync::Mutex;
 
 use super::ahead::{Queue, in_order};
 use super::load::{Load, fetch, locate_all};
 use crate::error::{Error, Result};
 use crate::format::content::Item;
 use crate::id::ChunkId;
-use crate::repository::Location;
 use crate::repository::block_cache::Blocks;
 use crate::repository::content::Content;
+use crate::repository::{Location, lock};
 
 /// Chunks that are located together, and bytes of literals that wait meanwhile.
 const GROUP_CHUNKS: usize = 2048;
@@ -179,6 +180,8 @@ pub(super) fn stream(
     plan: impl FnOnce(&mut Plan<'_>) -> Result<()> + Send,
     take: &mut dyn FnMut(Stretch<'_>) -> Result<()>,
 ) -> Result<()> {
+    // Buffers of pieces that were taken: given back to the allocator each time, every page would be cleared anew.
+    let spare = Mutex::new(Vec::new());
     in_order(
         threads,
         |queue| {
@@ -186,7 +189,10 @@ pub(super) fn stream(
             plan(&mut taken)?;
             taken.flush()
         },
-        |piece: Piece| put_together(blocks, &piece),
+        |piece: Piece| {
+            let buffer = lock(&spare).pop().unwrap_or_default();
+            put_together(blocks, &piece, buffer)
+        },
         |ready: Ready| {
             let mut at = 0;
             for (offset, hole) in &ready.holes {
@@ -194,7 +200,9 @@ pub(super) fn stream(
                 take(Stretch::Hole(*hole))?;
                 at = *offset;
             }
-            bytes(&ready.bytes[at..], take)
+            bytes(&ready.bytes[at..], take)?;
+            lock(&spare).push(ready.bytes);
+            Ok(())
         },
     )
 }
@@ -206,14 +214,16 @@ fn bytes(bytes: &[u8], take: &mut dyn FnMut(Stretch<'_>) -> Result<()>) -> Resul
     take(Stretch::Bytes(bytes))
 }
 
-fn put_together(blocks: &dyn Blocks, piece: &Piece) -> Result<Ready> {
+fn put_together(blocks: &dyn Blocks, piece: &Piece, mut buffer: Vec<u8>) -> Result<Ready> {
     let sizes = piece.parts.iter().map(|part| match part {
         Part::Literal(len) | Part::Zeros(len) => *len,
         Part::Chunk(_, location) => location.len as usize,
         Part::Hole(_) => 0,
     });
+    buffer.clear();
+    buffer.reserve(sizes.sum());
     let mut ready = Ready {
-        bytes: Vec::with_capacity(sizes.sum()),
+        bytes: buffer,
         holes: Vec::new(),
     };
     let mut literals = piece.literals.as_slice();
