@@ -10,6 +10,7 @@ pub mod block_cache;
 pub mod content;
 #[cfg(test)]
 pub(crate) mod memory_blocks;
+mod neighbours;
 mod object;
 mod pins;
 mod plans;
@@ -50,6 +51,7 @@ use crate::format::config::Config;
 use crate::format::header::Suite;
 use crate::format::pack::BlockEntry;
 use crate::id::{ChunkId, PackId, RepositoryId, SnapshotId};
+use neighbours::Neighbours;
 
 /// Openers (derived keys) of this many packs are remembered.
 const MAX_OPENERS: usize = 4096;
@@ -83,6 +85,7 @@ pub struct Repository {
     failed: Mutex<HashSet<PackId>>,
     openers: Mutex<HashMap<PackId, Arc<PackOpener>>>,
     decompressors: Mutex<Vec<Decompressor>>,
+    neighbours: Neighbours,
 }
 
 impl Repository {
@@ -163,8 +166,7 @@ impl Repository {
     }
 
     /// Another home of the chunk, if nothing can be read from the pack of this one.
-    fn prefer_sound(&self, id: &ChunkId, found: crate::catalog::Location) -> Result<Location> {
-        let found = address(found);
+    fn prefer_sound(&self, id: &ChunkId, found: Location) -> Result<Location> {
         let failed = lock(&self.failed);
         if failed.is_empty() || !failed.contains(&found.block.pack) {
             return Ok(found);
@@ -196,7 +198,7 @@ impl Repository {
 impl Blocks for Repository {
     fn locate(&self, id: &ChunkId) -> Result<Location> {
         if let Some(found) = self.catalog.locate(id)? {
-            return self.prefer_sound(id, found);
+            return self.prefer_sound(id, address(found));
         }
         // Another process may have written it since, or its index object may be lost: the objects decide, not the catalog.
         // Whoever misses meanwhile waits for what the search finds. Once is enough: a chunk that is really lost must not make every look at it a search of the store.
@@ -215,11 +217,27 @@ impl Blocks for Repository {
     }
 
     fn locate_many(&self, ids: &[ChunkId]) -> Result<Vec<Result<Location>>> {
-        let found = self.catalog.locate_many(ids)?;
-        let answers = ids.iter().zip(found);
+        let mut places = self.neighbours.find(ids, self.catalog.removals()?);
+        let missing: Vec<ChunkId> = ids
+            .iter()
+            .zip(&places)
+            .filter_map(|(id, place)| place.is_none().then_some(*id))
+            .collect();
+        if !missing.is_empty() {
+            let mut found = self.catalog.locate_many(&missing)?.into_iter();
+            for place in places.iter_mut().filter(|place| place.is_none()) {
+                *place = found.next().flatten().map(address);
+            }
+            self.neighbours
+                .learn(places.iter().flatten().copied(), |kind, id| {
+                    object::read_directory(self.backend.as_ref(), &self.keys, kind, id)
+                        .map(|(directory, _)| directory)
+                });
+        }
+        let answers = ids.iter().zip(places);
         Ok(answers
-            .map(|(id, found)| {
-                found.map_or_else(|| self.locate(id), |found| self.prefer_sound(id, found))
+            .map(|(id, place)| {
+                place.map_or_else(|| self.locate(id), |found| self.prefer_sound(id, found))
             })
             .collect())
     }

@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use super::neighbours::Neighbours;
 use super::object::crypto;
 use super::{BlockCache, Repository};
 use crate::backend::{Area, Backend, Key};
@@ -130,6 +131,7 @@ impl Repository {
             failed: Mutex::default(),
             openers: Mutex::default(),
             decompressors: Mutex::default(),
+            neighbours: Neighbours::default(),
         });
         repository.take_in(&opened, monitor)?;
         Ok(repository)
