@@ -14,6 +14,7 @@ use super::snapshot_view::SnapshotView;
 use super::{measure, pin, prune, tag, text};
 use crate::entry::Time;
 use crate::error::{Class, Error};
+use crate::id::SnapshotId;
 use crate::maintain::prune::PruneReport;
 use crate::maintain::retention::{GroupBy, Period, Rules, Verdict, World, decide};
 use crate::repository::{Repository, SnapshotInfo};
@@ -143,6 +144,8 @@ struct View {
     kept: u64,
     forgotten: u64,
     snapshots: Vec<VerdictView>,
+    /// Ids of snapshots that could not be read and were named.
+    unreadable: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prune: Option<prune::View>,
 }
@@ -151,19 +154,25 @@ struct View {
 pub(super) fn run(args: &Args, context: &Context) -> Done {
     let repository = context.open()?;
     repository.require_full("forget snapshots")?;
+    let (damaged, references) = damaged(&repository, &args.references)?;
     let verdicts = if args.references.is_empty() {
         by_rules(&repository, &args.rules)?
     } else {
-        by_name(&repository, args)?
+        by_name(&repository, &references, args.unpin)?
     };
+    for id in &damaged {
+        if !args.dry_run {
+            repository
+                .forget(id, args.unpin)
+                .hint_for(Class::Refused, unpin)?;
+        }
+    }
     for verdict in verdicts.iter().filter(|verdict| !verdict.keep) {
         if !args.dry_run {
             // One that was pinned since stays.
             repository
                 .forget(&verdict.snapshot.id, args.unpin)
-                .hint_for(Class::Refused, || {
-                    "'repo forget --unpin' forgets it all the same".to_owned()
-                })?;
+                .hint_for(Class::Refused, unpin)?;
         }
     }
     // What would be freed is known only once the snapshots are gone.
@@ -172,20 +181,46 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
     } else {
         None
     };
-    show(args, context, verdicts, pruned.as_ref())
+    show(args, context, (verdicts, &damaged), pruned.as_ref())
 }
 
-fn by_name(repository: &Repository, args: &Args) -> Done<Vec<Verdict>> {
+fn unpin() -> String {
+    "'repo forget --unpin' forgets it all the same".to_owned()
+}
+
+/// Snapshots that cannot be read can be given up by their ids; the other references.
+fn damaged(
+    repository: &Repository,
+    references: &[OsString],
+) -> Done<(Vec<SnapshotId>, Vec<OsString>)> {
+    let (mut damaged, mut others) = (Vec::new(), Vec::new());
+    for typed in references {
+        let id = match typed.to_str() {
+            Some(text) => repository.unreadable_snapshot(text)?,
+            None => None,
+        };
+        match id {
+            Some(id) => damaged.push(id),
+            None => others.push(typed.clone()),
+        }
+    }
+    Ok((damaged, others))
+}
+
+fn by_name(
+    repository: &Repository,
+    references: &[OsString],
+    even_pinned: bool,
+) -> Done<Vec<Verdict>> {
     let pins = repository.pins()?;
-    let snapshots = pin::snapshots(repository, &args.references)?;
+    let snapshots = pin::snapshots(repository, references)?;
     let pinned = snapshots.iter().find(|info| pins.contains(&info.id));
-    if let Some(info) = pinned.filter(|_| !args.unpin) {
+    if let Some(info) = pinned.filter(|_| !even_pinned) {
         let what = format!(
             "snapshot {} is pinned: nothing was forgotten",
             info.id.short()
         );
-        return Err(Failure::from(Error::new(Class::Refused, what))
-            .hint("'repo forget --unpin' forgets it all the same"));
+        return Err(Failure::from(Error::new(Class::Refused, what)).hint(unpin()));
     }
     let verdict = |snapshot: SnapshotInfo| Verdict {
         group: String::new(),
@@ -244,12 +279,12 @@ fn number(period: Period, time: Time, zone: &TimeZone) -> i64 {
 fn show(
     args: &Args,
     context: &Context,
-    verdicts: Vec<Verdict>,
+    (verdicts, damaged): (Vec<Verdict>, &[SnapshotId]),
     pruned: Option<&PruneReport>,
 ) -> Done {
     let mut out = Output::new();
     let kept = verdicts.iter().filter(|verdict| verdict.keep).count() as u64;
-    let forgotten = verdicts.len() as u64 - kept;
+    let forgotten = (verdicts.len() + damaged.len()) as u64 - kept;
     if context.json() {
         let views = verdicts.iter().map(|verdict| VerdictView {
             snapshot: SnapshotView::new(&verdict.snapshot),
@@ -262,12 +297,13 @@ fn show(
             kept,
             forgotten,
             snapshots: views.collect(),
+            unreadable: damaged.iter().map(SnapshotId::to_hex).collect(),
             prune: pruned.map(|report| prune::View::new(report, false)),
         })?;
         return out.finish();
     }
     if !context.globals().quiet {
-        out.table(&table(verdicts))?;
+        out.table(&table(verdicts, damaged))?;
         let verb = if args.dry_run {
             "would forget"
         } else {
@@ -284,7 +320,7 @@ fn show(
     out.finish()
 }
 
-fn table(verdicts: Vec<Verdict>) -> Table {
+fn table(verdicts: Vec<Verdict>, damaged: &[SnapshotId]) -> Table {
     let mut table = Table::new(&[
         ("", Align::Left),
         ("ID", Align::Left),
@@ -308,6 +344,10 @@ fn table(verdicts: Vec<Verdict>) -> Table {
             text::line(&snapshot.name),
             text::line(&verdict.reasons.join(", ")),
         ]);
+    }
+    for id in damaged {
+        let cells = ["drop", &id.short(), "", "", "named; it cannot be read"];
+        table.row(cells.map(str::to_owned).to_vec());
     }
     table
 }

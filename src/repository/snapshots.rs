@@ -113,6 +113,24 @@ impl Repository {
         lock(&self.unreadable).len() as u64
     }
 
+    /// The unreadable snapshot whose id `text` is or begins, if there is just one and no readable one's id begins so.
+    pub fn unreadable_snapshot(&self, text: &str) -> Result<Option<SnapshotId>> {
+        if !is_prefix(text) {
+            return Ok(None);
+        }
+        let begins = |id: &SnapshotId| id.to_hex().starts_with(text);
+        let damaged: Vec<SnapshotId> = lock(&self.unreadable)
+            .iter()
+            .copied()
+            .filter(begins)
+            .collect();
+        let [id] = damaged[..] else {
+            return Ok(None);
+        };
+        let readable = self.snapshots()?.iter().any(|info| begins(&info.id));
+        Ok((!readable).then_some(id))
+    }
+
     /// Keeps a snapshot in the catalog, sealed.
     pub(super) fn remember_snapshot(&self, id: &SnapshotId, snapshot: &Snapshot) -> Result<()> {
         let sealed = self

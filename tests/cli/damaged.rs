@@ -67,6 +67,29 @@ fn no_name_means_an_older_snapshot_while_a_newer_one_is_unreadable() {
     }
 }
 
+/// It kept every name from meaning anything, prune refused to work because of it, and 'repo forget' did not take its id.
+#[test]
+fn a_snapshot_that_cannot_be_read_can_be_given_up() {
+    let fixture = Fixture::small();
+    let old = objects(&fixture, "snapshots").remove(0);
+    fixture.shell("echo new > source/file");
+    fixture.ok(&["ingest", "source", "--name", "small"]);
+    let mut new = objects(&fixture, "snapshots");
+    new.retain(|object| *object != old);
+    flip(&new[0]);
+    fs::remove_dir_all(fixture.path("cache")).unwrap();
+    let id = new[0].file_name().unwrap().to_str().unwrap().to_owned();
+    let said = fixture.fails(3, &["prune"]);
+    assert!(said.contains("repo forget"), "{said}");
+    let tried = fixture.run(&["forget", "--dry-run", &id]);
+    assert!(tried.out.contains("would forget 1 snapshot"), "{tried:?}");
+    let done = fixture.run(&["forget", &id[..12], "--prune"]);
+    assert!(done.out.contains("forgot 1 snapshot"), "{done:?}");
+    assert!(!new[0].exists() && old.exists());
+    let seen = fixture.run(&["cat", "small:file"]);
+    assert_eq!((seen.code, seen.out.as_str()), (0, "hello\n"), "{seen:?}");
+}
+
 #[test]
 fn a_lost_pack_is_an_integrity_error_whoever_needs_it() {
     let fixture = Fixture::small();
