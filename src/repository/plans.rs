@@ -16,8 +16,9 @@ use crate::id::{PackId, PlanId, SessionId};
 
 /// What the name of a plan's list of sessions ends with.
 const WAITS: &str = ".waits";
-/// How often, and how long, an executor waits for another: most are done in milliseconds.
-const TRIES: u32 = 40;
+/// How often, and how long, an executor waits for another: most are done in milliseconds, and about a second is enough for them.
+/// What a longer one is at, it does.
+const TRIES: u32 = 16;
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The plans that a writer knows: packs that they condemn are as good as absent.

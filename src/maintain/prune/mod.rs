@@ -185,7 +185,7 @@ pub fn prune(
     let before = if options.dry_run {
         Settled::default()
     } else {
-        settle(repository, None, true, monitor.as_ref())?
+        settle(repository, None, false, monitor.as_ref())?
     };
     let session = Arc::new(repository.begin_session(SessionKind::Pruner)?);
     let mut condemned = Condemned::default();
