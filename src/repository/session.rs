@@ -1,6 +1,6 @@
 //! Sessions: running writers, readers and pruners, visible to the others.
 //!
-//! A session is an object that its process holds (see [`Backend::hold`](crate::backend::Backend::hold)): it lives as long as it is
+//! A session is an object that its process holds (see [`Backend::hold`]): it lives as long as it is
 //! held, and ends with its process, whatever ends that. Whoever sees one that nobody holds removes it. No clocks, no names of
 //! hosts, no process numbers; nothing that a person would have to unlock.
 //!
