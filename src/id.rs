@@ -79,6 +79,11 @@ id_type!(
     ChunkId, 32, "a chunk id"
 );
 id_type!(
+    /// The first half of a [`ChunkId`]: what directories, index objects and the catalog know a chunk by. Trees and contents have the whole
+    /// id, so what is read is compared with all of it; a place is found by half of it.
+    ShortChunkId, 16, "half of a chunk id"
+);
+id_type!(
     /// Name of a stored object: the unkeyed BLAKE3-256 of its stored bytes, so that anyone can verify it.
     ObjectId, 32, "an object id"
 );
@@ -104,6 +109,15 @@ id_type!(
 pub type PackId = ObjectId;
 /// A snapshot's name.
 pub type SnapshotId = ObjectId;
+
+impl ChunkId {
+    /// What directories and the catalog know it by.
+    pub fn shorten(&self) -> ShortChunkId {
+        let mut short = [0; ShortChunkId::LEN];
+        short.copy_from_slice(&self.0[..ShortChunkId::LEN]);
+        ShortChunkId(short)
+    }
+}
 
 impl ObjectId {
     /// The name that an object with these stored bytes has.

@@ -47,11 +47,11 @@ fn check(name: &str, encoded: &[u8]) {
 fn directory() -> Directory {
     let chunks = vec![
         ChunkEntry {
-            id: chunk(1),
+            id: chunk(1).shorten(),
             raw_bytes: 300,
         },
         ChunkEntry {
-            id: chunk(2),
+            id: chunk(2).shorten(),
             raw_bytes: 70_000,
         },
     ];
@@ -66,7 +66,7 @@ fn directory() -> Directory {
         stored_bytes: 21,
         raw_bytes: 5,
         chunks: vec![ChunkEntry {
-            id: chunk(3),
+            id: chunk(3).shorten(),
             raw_bytes: 5,
         }],
     };

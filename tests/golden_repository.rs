@@ -231,12 +231,12 @@ fn make_the_golden_repository() {
 }
 
 const SNAPSHOTS: [&str; 2] = [
-    "41a6435bcc2131cdd1c2cba6a235aaa0f236841994653ce12c20d5c8267fd188 tree dir (8, 3, 3005, 1099523011953)",
-    "fbdc49fc2deb8e700d7d15c590ce5a6fe6c5d991a731b9e659df7c0d8aeebbcf archive tar (5, 41, 1, 9876)",
+    "14ac68b5c1f98656899d1656abb778fb8bc538bd90b74dad633df7229170609b archive tar (5, 41, 1, 79855)",
+    "86b28ca139545320a9d84d22a3a58a46fcc8cb21f9e41fc3bb1206ffaeb0493b tree dir (8, 3, 3005, 1099523011953)",
 ];
 /// Of the tree, of the archive's tree, and of the archive itself.
 const DIGESTS: [&str; 3] = [
     "c28056a10a52153ee8d79fcbee13970706c5d50e4cc9665eb913d1ce8985b6be",
-    "f55d6ab0440717be9ece79cb433e1d5066e7ee4753d05828d6fb4f470025ba27",
+    "ba9dd61a173af84b7a43456acd37491c78a31b45012286f0d0b00f886d219011",
     "2e92c36503e820821d19c1c2d4a79a167e9ef33a5326afd2e3a3ce8b219397ae",
 ];

@@ -145,7 +145,9 @@ fn an_ingest_host_adds_deduplicated_snapshots_and_reads_nothing() {
     };
     let location = host.locate(&tree.id).unwrap();
     assert_eq!(
-        host.read_block(&location.block).unwrap_err().class(),
+        host.read_block(&location.block, usize::MAX)
+            .unwrap_err()
+            .class(),
         Class::Denied
     );
     assert!(

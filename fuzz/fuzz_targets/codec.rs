@@ -1,4 +1,4 @@
-//! Blocks: the decoder gives exactly the length asked for, and undoes the encoder.
+//! Blocks: the decoder gives exactly the length asked for, a prefix where only that is asked for, and undoes the encoder.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -16,6 +16,15 @@ fuzz_target!(|data: &[u8]| {
     let decoded = decompressor.decompress(codec, stored, raw_len, &mut whole);
     if decoded.is_ok() {
         assert_eq!(whole.len(), raw_len);
+    }
+    let mut part = Vec::new();
+    let wanted = raw_len / 2;
+    let begun = decompressor.decompress_prefix(stored, raw_len, wanted, &mut part);
+    if begun.is_ok() {
+        assert!((wanted..=raw_len).contains(&part.len()));
+        if codec == Codec::Zstd && decoded.is_ok() {
+            assert!(whole.starts_with(&part));
+        }
     }
     let mut compressor = Compressor::new(i32::from(choice % 4)).expect("a known level");
     let mut packed = Vec::new();

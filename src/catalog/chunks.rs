@@ -1,6 +1,7 @@
 //! Chunks: where each lies. The largest table and the hot path of reading.
 //!
-//! The key is the whole id of 32 bytes: deduplication trusts it, so it must not be shortened. The place is 16 bytes of
+//! The key is the first half of the id, 16 bytes, as in directories (docs/decisions/0003-half-ids.md has why that is enough for
+//! deduplication to trust). The place is 16 bytes of
 //! which 4 are a checksum over the id, the pack and the place: SQLite does not notice a bit that flipped in a row, and
 //! a wrong offset would be wrong bytes to whoever reads.
 
@@ -11,7 +12,7 @@ use super::pack_row::Pack;
 use crate::error::Result;
 use crate::format::header::{Codec, ObjectKind};
 use crate::format::index::PackRecord;
-use crate::id::{ChunkId, PackId};
+use crate::id::{PackId, ShortChunkId};
 
 /// Length of a place: block number u16, offset u32, length u32, position among the pack's chunks u16, checksum u32.
 pub(super) const PLACE_BYTES: usize = 16;
@@ -56,7 +57,7 @@ pub struct Home {
 
 /// A row before it is inserted.
 pub(super) struct Row {
-    id: ChunkId,
+    id: ShortChunkId,
     pack_no: i64,
     place: [u8; PLACE_BYTES],
 }
@@ -71,7 +72,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    fn encode(self, id: &ChunkId, pack: &PackId) -> [u8; PLACE_BYTES] {
+    fn encode(self, id: &ShortChunkId, pack: &PackId) -> [u8; PLACE_BYTES] {
         let mut out = [0; PLACE_BYTES];
         out[..2].copy_from_slice(&self.block_no.to_le_bytes());
         out[2..6].copy_from_slice(&self.offset.to_le_bytes());
@@ -83,7 +84,11 @@ impl Place {
     }
 
     /// Nothing if the row is not what was written.
-    pub(super) fn decode(value: &[u8; PLACE_BYTES], id: &ChunkId, pack: &PackId) -> Option<Self> {
+    pub(super) fn decode(
+        value: &[u8; PLACE_BYTES],
+        id: &ShortChunkId,
+        pack: &PackId,
+    ) -> Option<Self> {
         let place = Self {
             block_no: u16::from_le_bytes([value[0], value[1]]),
             offset: u32::from_le_bytes([value[2], value[3], value[4], value[5]]),
@@ -94,11 +99,11 @@ impl Place {
     }
 }
 
-/// Half of the pack's id is enough, and keeps the input within one block of the hash.
-fn sum(id: &ChunkId, pack: &PackId, place: &[u8]) -> [u8; SUM_BYTES] {
-    let mut row = [0; ChunkId::LEN + 16 + PLAIN_BYTES];
-    row[..32].copy_from_slice(id.as_bytes());
-    row[32..48].copy_from_slice(&pack.as_bytes()[..16]);
+/// The input is one block of the hash.
+fn sum(id: &ShortChunkId, pack: &PackId, place: &[u8]) -> [u8; SUM_BYTES] {
+    let mut row = [0; ShortChunkId::LEN + PackId::LEN + PLAIN_BYTES];
+    row[..16].copy_from_slice(id.as_bytes());
+    row[16..48].copy_from_slice(pack.as_bytes());
     row[48..].copy_from_slice(place);
     let [a, b, c, d, ..] = *blake3::hash(&row).as_bytes();
     [a, b, c, d]
@@ -143,7 +148,7 @@ pub(super) fn insert(connection: &Connection, rows: &mut [Row]) -> rusqlite::Res
 
 impl Catalog {
     /// Where a chunk lies; nothing if it is not known. The hot path of every read.
-    pub fn locate(&self, id: &ChunkId) -> Result<Option<Location>> {
+    pub fn locate(&self, id: &ShortChunkId) -> Result<Option<Location>> {
         for _ in 0..2 {
             let Some((pack_no, place)) = self.connections.read(|c| probe(c, id))? else {
                 return Ok(None);
@@ -157,7 +162,7 @@ impl Catalog {
     }
 
     /// The same for many, in the order asked. Probes in the order of the table, on one connection.
-    pub fn locate_many(&self, ids: &[ChunkId]) -> Result<Vec<Option<Location>>> {
+    pub fn locate_many(&self, ids: &[ShortChunkId]) -> Result<Vec<Option<Location>>> {
         let mut order: Vec<usize> = (0..ids.len()).collect();
         order.sort_unstable_by_key(|&at| ids[at]);
         let found = self.connections.read(|connection| {
@@ -180,7 +185,7 @@ impl Catalog {
     }
 
     /// Whether a chunk is known.
-    pub fn contains(&self, id: &ChunkId) -> Result<bool> {
+    pub fn contains(&self, id: &ShortChunkId) -> Result<bool> {
         self.connections.read(|connection| {
             let sql = "SELECT 1 FROM chunks WHERE id = ?1 LIMIT 1";
             connection.prepare_cached(sql)?.exists([&id.as_bytes()[..]])
@@ -200,7 +205,7 @@ impl Catalog {
 
     pub(super) fn location(
         &self,
-        id: &ChunkId,
+        id: &ShortChunkId,
         pack: &Pack,
         place: &[u8; PLACE_BYTES],
     ) -> Result<Location> {
@@ -227,7 +232,7 @@ impl Catalog {
 /// (ORDER BY) makes SQLite twice as slow.
 fn probe(
     connection: &Connection,
-    id: &ChunkId,
+    id: &ShortChunkId,
 ) -> rusqlite::Result<Option<(i64, [u8; PLACE_BYTES])>> {
     let mut statement =
         connection.prepare_cached("SELECT pack_no, place FROM chunks WHERE id = ?1 LIMIT 1")?;

@@ -4,7 +4,7 @@
 use super::chunks::{Home, PLACE_BYTES, Place};
 use super::{Catalog, Location};
 use crate::error::Result;
-use crate::id::{ChunkId, PackId};
+use crate::id::{PackId, ShortChunkId};
 
 /// How many rows are read at a time while all are gone through.
 const PAGE: i64 = 4096;
@@ -13,7 +13,7 @@ type Row = (Vec<u8>, i64, [u8; PLACE_BYTES]);
 
 impl Catalog {
     /// The numbers of the packs that hold a chunk.
-    pub fn pack_numbers(&self, id: &ChunkId) -> Result<Vec<i64>> {
+    pub fn pack_numbers(&self, id: &ShortChunkId) -> Result<Vec<i64>> {
         self.connections.read(|connection| {
             let mut statement =
                 connection.prepare_cached("SELECT pack_no FROM chunks WHERE id = ?1")?;
@@ -23,7 +23,7 @@ impl Catalog {
     }
 
     /// Everywhere that a chunk lies.
-    pub fn locate_all(&self, id: &ChunkId) -> Result<Vec<Location>> {
+    pub fn locate_all(&self, id: &ShortChunkId) -> Result<Vec<Location>> {
         let rows = self.rows_of(std::slice::from_ref(id))?;
         let mut found = Vec::new();
         for (_, pack_no, place) in rows {
@@ -37,7 +37,7 @@ impl Catalog {
     /// Tells the homes of each chunk, in the order of `ids`. Packs that `name` does not know are passed over.
     pub fn homes(
         &self,
-        ids: &[ChunkId],
+        ids: &[ShortChunkId],
         name: &dyn Fn(i64) -> Option<PackId>,
         mut each: impl FnMut(usize, &[Home]) -> Result<()>,
     ) -> Result<()> {
@@ -58,7 +58,7 @@ impl Catalog {
     pub fn all_homes(
         &self,
         name: &dyn Fn(i64) -> Option<PackId>,
-        mut each: impl FnMut(&ChunkId, Home) -> Result<()>,
+        mut each: impl FnMut(&ShortChunkId, Home) -> Result<()>,
     ) -> Result<()> {
         let mut after = (Vec::new(), 0);
         loop {
@@ -72,7 +72,8 @@ impl Catalog {
                 rows.collect()
             })?;
             for (id, pack_no, place) in &page {
-                let id = ChunkId::from_slice(id).ok_or_else(|| self.connections.damaged_row())?;
+                let id =
+                    ShortChunkId::from_slice(id).ok_or_else(|| self.connections.damaged_row())?;
                 if let Some(home) = self.home(&id, *pack_no, place, name)? {
                     each(&id, home)?;
                 }
@@ -85,7 +86,7 @@ impl Catalog {
     }
 
     /// The rows of chunks: which of `ids`, pack number and place; in the order of `ids`.
-    fn rows_of(&self, ids: &[ChunkId]) -> Result<Vec<(usize, i64, [u8; PLACE_BYTES])>> {
+    fn rows_of(&self, ids: &[ShortChunkId]) -> Result<Vec<(usize, i64, [u8; PLACE_BYTES])>> {
         let mut order: Vec<usize> = (0..ids.len()).collect();
         // Probes in the order of the table are several times faster.
         order.sort_unstable_by_key(|&at| ids[at]);
@@ -109,7 +110,7 @@ impl Catalog {
 
     fn home(
         &self,
-        id: &ChunkId,
+        id: &ShortChunkId,
         pack_no: i64,
         place: &[u8; PLACE_BYTES],
         name: &dyn Fn(i64) -> Option<PackId>,

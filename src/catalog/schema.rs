@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// Written to `user_version`. A catalog of another version is replaced, not migrated: it is derived data.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 /// Written to `application_id`: "repo".
 pub(super) const APPLICATION: i64 = 0x7265_706f;
 

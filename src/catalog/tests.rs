@@ -11,7 +11,7 @@ use crate::error::Class;
 use crate::format::header::{Codec, HEADER_BYTES, ObjectKind};
 use crate::format::index::PackRecord;
 use crate::format::pack::{BlockEntry, ChunkEntry, Directory};
-use crate::id::{ChunkId, ObjectId, RepositoryId};
+use crate::id::{ChunkId, ObjectId, RepositoryId, ShortChunkId};
 
 /// Names the catalog of the helper processes below; without it they have nothing to do.
 const PLACE: &str = "REPO_TEST_CATALOG";
@@ -20,8 +20,8 @@ const SHARED: u32 = 100_000_000;
 const REPOSITORY: RepositoryId = RepositoryId::new([7; 16]);
 
 /// A chunk id that looks random.
-fn chunk(number: u32) -> ChunkId {
-    ChunkId::new(*blake3::hash(&number.to_le_bytes()).as_bytes())
+fn chunk(number: u32) -> ShortChunkId {
+    ChunkId::new(*blake3::hash(&number.to_le_bytes()).as_bytes()).shorten()
 }
 
 /// A pack named `name` that holds `chunks` in blocks of ten.

@@ -1,7 +1,13 @@
-//! Decompressing whole blocks, to exactly the length that is recorded for them.
+//! Decompressing blocks: whole, to exactly the length that is recorded for them, or only as far as somebody reads.
 
 use super::{Codec, CodecError, MAX_RAW_BYTES};
-use zstd::zstd_safe::{DCtx, find_frame_compressed_size, get_error_name};
+use zstd::zstd_safe::{
+    DCtx, DParameter, InBuffer, OutBuffer, ResetDirective, find_frame_compressed_size,
+    get_error_name,
+};
+
+/// `log2` of [`MAX_RAW_BYTES`]: no frame of ours needs a larger window, and a decoder that stops has to hold the window.
+const WINDOW_LOG_MAX: u32 = MAX_RAW_BYTES.ilog2();
 
 /// Decompresses blocks; one per worker.
 pub struct Decompressor(DCtx<'static>);
@@ -9,9 +15,11 @@ pub struct Decompressor(DCtx<'static>);
 impl Decompressor {
     /// A decompressor.
     pub fn new() -> Result<Self, CodecError> {
-        DCtx::try_create()
-            .map(Self)
-            .ok_or(CodecError::Failed("out of memory"))
+        let mut context = DCtx::try_create().ok_or(CodecError::Failed("out of memory"))?;
+        context
+            .set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX))
+            .map_err(|code| CodecError::Failed(get_error_name(code)))?;
+        Ok(Self(context))
     }
 
     /// Replaces what is in `out` by the `raw_len` bytes that `stored` stands for.
@@ -43,6 +51,46 @@ impl Decompressor {
             }
         }
         Ok(())
+    }
+
+    /// Replaces what is in `out` by the first `prefix_len` of the `raw_len` bytes that a zstd frame stands for, or a few more. What comes
+    /// behind them is not looked at: only for frames that are authenticated as a whole.
+    pub fn decompress_prefix(
+        &mut self,
+        stored: &[u8],
+        raw_len: usize,
+        prefix_len: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), CodecError> {
+        if raw_len > MAX_RAW_BYTES {
+            return Err(CodecError::TooLong(raw_len));
+        }
+        let prefix_len = prefix_len.min(raw_len);
+        out.clear();
+        out.reserve_exact(prefix_len);
+        self.0
+            .reset(ResetDirective::SessionOnly)
+            .map_err(|code| CodecError::Failed(get_error_name(code)))?;
+        let mut input = InBuffer::around(stored);
+        let mut output = OutBuffer::around(out);
+        loop {
+            let before = (input.pos(), output.pos());
+            let left = self.0.decompress_stream(&mut output, &mut input);
+            // Behind the end of its frame zstd would go on with a next one; a block is one frame.
+            let ended = left.map_err(damaged)? == 0;
+            if ended || output.pos() >= prefix_len || before == (input.pos(), output.pos()) {
+                break;
+            }
+        }
+        let found = output.pos();
+        if (prefix_len..=raw_len).contains(&found) {
+            return Ok(());
+        }
+        out.clear();
+        Err(CodecError::Length {
+            expected: raw_len,
+            found,
+        })
     }
 }
 

@@ -7,7 +7,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `compress` | [`Compressor`] and the decision between zstd and raw |
-//! | `decompress` | [`Decompressor`], whole blocks |
+//! | `decompress` | [`Decompressor`], of whole blocks and of their first part |
 
 mod compress;
 mod decompress;

@@ -144,6 +144,61 @@ fn frames_of_other_writers_decode() {
     assert_eq!(decompressed(Codec::Zstd, &stored, raw.len()).unwrap(), raw);
 }
 
+#[test]
+fn a_prefix_is_decoded_and_little_more() {
+    let raw = text(9, 1 << 20);
+    let (_, stored) = compressed(3, &raw);
+    let mut decompressor = Decompressor::new().unwrap();
+    let mut out = Vec::new();
+    for wanted in [0, 1, 1000, 128 << 10, 600_000, raw.len(), raw.len() + 9] {
+        let mut prefix = |stored: &[u8], raw_len| {
+            out = Vec::new();
+            let decoded = decompressor.decompress_prefix(stored, raw_len, wanted, &mut out);
+            decoded.map(|()| out.clone())
+        };
+        let found = prefix(&stored, raw.len()).unwrap();
+        assert_eq!(found, raw[..wanted.min(raw.len())]);
+        // What is behind the prefix is not even there.
+        let cut = stored.len() * (wanted + (256 << 10)).min(raw.len()) / raw.len();
+        assert_eq!(prefix(&stored[..cut], raw.len()).unwrap(), found);
+        if wanted > 1000 {
+            assert!(prefix(&stored[..stored.len() / 20], raw.len()).is_err());
+        }
+        if wanted > raw.len() {
+            assert!(
+                prefix(&stored, raw.len() + 1).is_err(),
+                "the frame is shorter"
+            );
+        }
+        assert!(prefix(&stored, MAX_RAW_BYTES + 1).is_err());
+    }
+    // A decoder that stopped in the middle starts afresh.
+    let (_, other) = compressed(3, &text(10, 50_000));
+    decompressor
+        .decompress_prefix(&stored, raw.len(), 5, &mut out)
+        .unwrap();
+    decompressor
+        .decompress(Codec::Zstd, &other, 50_000, &mut out)
+        .unwrap();
+    assert_eq!(out, text(10, 50_000));
+    // A buffer that is longer than the block is not filled with what a longer frame holds.
+    out.reserve(2 * raw.len());
+    let few = decompressor.decompress_prefix(&stored, 1000, 1000, &mut out);
+    assert!(few.is_err() && out.is_empty());
+}
+
+#[test]
+fn a_window_beyond_any_block_is_refused_before_it_is_allocated() {
+    let mut encoder = zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.window_log(27).unwrap();
+    std::io::Write::write_all(&mut encoder, &text(11, 10_000)).unwrap();
+    let stored = encoder.finish().unwrap();
+    let mut out = Vec::new();
+    let mut decompressor = Decompressor::new().unwrap();
+    let refused = decompressor.decompress_prefix(&stored, 10_000, 5_000, &mut out);
+    assert!(matches!(refused, Err(CodecError::Damaged(_))));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
@@ -173,6 +228,10 @@ proptest! {
         let framed = [&[0x28, 0xb5, 0x2f, 0xfd][..], &stored].concat();
         for stored in [stored, framed] {
             let _ = decompressed(Codec::Zstd, &stored, raw_len);
+            let mut out = Vec::new();
+            let mut decompressor = Decompressor::new().unwrap();
+            let part = decompressor.decompress_prefix(&stored, raw_len, raw_len / 2, &mut out);
+            prop_assert!(out.len() <= raw_len && (part.is_err() || out.len() >= raw_len / 2));
         }
     }
 }

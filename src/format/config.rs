@@ -92,8 +92,8 @@ impl Config {
                 fixed_bytes: 64 << 10,
             },
             blocks: BlockSizes {
-                file_bytes: 256 << 10,
-                disk_bytes: 128 << 10,
+                file_bytes: 1 << 20,
+                disk_bytes: 512 << 10,
                 meta_bytes: 512 << 10,
                 pack_bytes: 32 << 20,
             },

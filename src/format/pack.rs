@@ -4,7 +4,7 @@
 //! object    = header (160) | block frame* | padding frame | directory frame | trailer frame (48)
 //! directory = varint block count, block*
 //! block     = codec u8 | varint stored bytes (tag included) | varint raw bytes | varint chunk count | chunk*
-//! chunk     = id (32) | varint raw bytes
+//! chunk     = first half of its id (16) | varint raw bytes
 //! ```
 //! Packs list chunks; index and snapshot objects use the same container with blocks that hold no chunks. Blocks lie side by
 //! side from byte 160, so offsets are sums and take no space. The padding frame brings the object to a Padme length.
@@ -12,13 +12,16 @@
 use super::cursor::{Cursor, DecodeError, put_varint};
 use super::header::{Codec, HEADER_BYTES, TAG_BYTES};
 use super::{MAX_BLOCK_BYTES, MAX_CHUNK_BYTES, MAX_DIRECTORY_BYTES, MAX_PACK_CHUNKS};
-use crate::id::ChunkId;
+use crate::id::ShortChunkId;
+
+/// Shortest entry of a chunk: half an id, and one byte of length.
+const MIN_CHUNK_ENTRY_BYTES: usize = ShortChunkId::LEN + 1;
 
 /// One chunk in a block. Chunks lie side by side in the raw block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkEntry {
-    /// Its id.
-    pub id: ChunkId,
+    /// The first half of its id.
+    pub id: ShortChunkId,
     /// Its length in raw bytes.
     pub raw_bytes: u32,
 }
@@ -115,11 +118,14 @@ fn decode_chunks(
     raw_bytes: usize,
     most: usize,
 ) -> Result<Vec<ChunkEntry>, DecodeError> {
-    let count = cursor.bounded(most.min(cursor.remaining() / 33), "chunk count")?;
+    let count = cursor.bounded(
+        most.min(cursor.remaining() / MIN_CHUNK_ENTRY_BYTES),
+        "chunk count",
+    )?;
     let mut chunks = Vec::with_capacity(count);
     let mut sum = 0;
     for _ in 0..count {
-        let id = ChunkId::new(cursor.array("chunk id")?);
+        let id = ShortChunkId::new(cursor.array("chunk id")?);
         let len = cursor.bounded(MAX_CHUNK_BYTES, "chunk length")?;
         sum += len;
         let raw_bytes = u32::try_from(len).map_err(|_| cursor.error("chunk length"))?;
@@ -143,7 +149,7 @@ pub fn padme(bytes: u64) -> u64 {
     bytes.saturating_add(mask) & !mask
 }
 
-const _: () = assert!(MAX_PACK_CHUNKS * 40 < MAX_DIRECTORY_BYTES);
+const _: () = assert!(MAX_PACK_CHUNKS * 24 < MAX_DIRECTORY_BYTES);
 
 #[cfg(test)]
 mod tests {
@@ -164,7 +170,7 @@ mod tests {
     #[test]
     fn directory_round_trip_and_refusals() {
         let chunk = ChunkEntry {
-            id: ChunkId::new([7; 32]),
+            id: ShortChunkId::new([7; 16]),
             raw_bytes: 300,
         };
         let block = BlockEntry {

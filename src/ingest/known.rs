@@ -202,7 +202,7 @@ impl KnownFiles {
             return false;
         };
         content.iter().all(|item| match item {
-            Item::Data { id, .. } => self.homes.has(id).unwrap_or(false),
+            Item::Data { id, .. } => self.homes.has(&id.shorten()).unwrap_or(false),
             Item::Hole(_) | Item::Zeros(_) => true,
             Item::List { .. } => false,
         })

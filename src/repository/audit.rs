@@ -134,13 +134,12 @@ impl Repository {
     }
 
     fn audit_chunks(&self, entry: &BlockEntry, raw: &[u8]) -> Result<()> {
-        use super::Blocks;
         let mut rest = raw;
         for chunk in &entry.chunks {
             let (bytes, after) = rest
                 .split_at_checked(chunk.raw_bytes as usize)
                 .ok_or_else(|| Error::corrupt("a block is shorter than its chunks"))?;
-            self.verify_chunk(&chunk.id, bytes)?;
+            self.verify_short(&chunk.id, bytes)?;
             rest = after;
         }
         Ok(())

@@ -26,8 +26,8 @@ pub trait Blocks: Send + Sync {
     fn other_homes(&self, _id: &ChunkId, _tried: &BlockAddress) -> Result<Vec<Location>> {
         Ok(Vec::new())
     }
-    /// Reads, unseals and decompresses one block; exactly `raw_bytes` long.
-    fn read_block(&self, block: &BlockAddress) -> Result<Vec<u8>>;
+    /// Reads and unseals one block and decompresses at least its first `up_to` bytes; never more than its `raw_bytes`.
+    fn read_block(&self, block: &BlockAddress, up_to: usize) -> Result<Vec<u8>>;
     /// Checks that `bytes` are the chunk `id` (keyed hash), class `Corrupt` if not. What leaves the repository for good is checked:
     /// restore, export and check do, a mount relies on the seal.
     fn verify_chunk(&self, id: &ChunkId, bytes: &[u8]) -> Result<()>;
@@ -54,8 +54,8 @@ impl<T: Blocks + ?Sized> Blocks for Arc<T> {
     fn other_homes(&self, id: &ChunkId, tried: &BlockAddress) -> Result<Vec<Location>> {
         (**self).other_homes(id, tried)
     }
-    fn read_block(&self, block: &BlockAddress) -> Result<Vec<u8>> {
-        (**self).read_block(block)
+    fn read_block(&self, block: &BlockAddress, up_to: usize) -> Result<Vec<u8>> {
+        (**self).read_block(block, up_to)
     }
     fn verify_chunk(&self, id: &ChunkId, bytes: &[u8]) -> Result<()> {
         (**self).verify_chunk(id, bytes)
@@ -78,7 +78,7 @@ impl Blocks for CachedOnly<'_> {
     fn locate(&self, id: &ChunkId) -> Result<Location> {
         self.0.locate(id)
     }
-    fn read_block(&self, _: &BlockAddress) -> Result<Vec<u8>> {
+    fn read_block(&self, _: &BlockAddress, _: usize) -> Result<Vec<u8>> {
         Err(not_in_memory())
     }
     fn verify_chunk(&self, id: &ChunkId, bytes: &[u8]) -> Result<()> {
@@ -107,6 +107,9 @@ pub struct BlockCache {
 /// time they would leave it with three times the memory that is in use, and every page would be cleared anew.
 #[derive(Default)]
 struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+/// Blocks are decoded in steps of this many bytes, zstd's own block size.
+const DECODE_STEP: usize = 128 << 10;
 
 /// How many buffers are kept; evictions come one by one as blocks are loaded.
 const MAX_BUFFERS: usize = 4;
@@ -156,20 +159,37 @@ impl BlockCache {
         self.buffers.take(len)
     }
 
-    /// A decoded block.
+    /// A whole decoded block.
     pub fn get(&self, source: &dyn Blocks, block: &BlockAddress) -> Result<Arc<Vec<u8>>> {
+        self.get_part(source, block, block.raw_bytes as usize)
+    }
+
+    /// At least the first `up_to` bytes of a block. Who reads at random finds few blocks again, so decoding stops where the first request
+    /// ends; a second one that goes further shows that the block is being read, and has all of it decoded.
+    fn get_part(
+        &self,
+        source: &dyn Blocks,
+        block: &BlockAddress,
+        up_to: usize,
+    ) -> Result<Arc<Vec<u8>>> {
+        let whole = block.raw_bytes as usize;
+        let enough = |raw: &Vec<u8>| raw.len() >= up_to.min(whole);
         if !source.may_load() {
-            return self.blocks.peek(block).ok_or_else(not_in_memory);
+            let found = self.blocks.peek(block).filter(|raw| enough(raw));
+            return found.ok_or_else(not_in_memory);
         }
-        self.blocks.get(block, || {
-            let raw = source.read_block(block)?;
-            if raw.len() != block.raw_bytes as usize {
+        self.blocks.get_where(block, enough, |again| {
+            let wanted = match up_to.checked_next_multiple_of(DECODE_STEP) {
+                Some(part) if !again && part < whole => part,
+                _ => whole,
+            };
+            let raw = source.read_block(block, wanted)?;
+            if !(wanted..=whole).contains(&raw.len()) {
                 return Err(Error::corrupt(format!(
-                    "block {} of pack {} decodes to {} bytes instead of {}",
+                    "block {} of pack {} decodes to {} bytes instead of {whole}",
                     block.number,
                     block.pack,
                     raw.len(),
-                    block.raw_bytes
                 )));
             }
             Ok(raw)
@@ -222,22 +242,29 @@ impl BlockCache {
         id: &ChunkId,
         location: &Location,
     ) -> Result<ChunkBytes> {
-        let block = self.get(source, &location.block)?;
+        let bytes = self.bytes_at(source, location)?;
+        source.vouch(&location.block, id, &bytes)?;
+        Ok(bytes)
+    }
+
+    /// What lies at a location, whatever chunk that is: not compared with any id.
+    pub(super) fn bytes_at(&self, source: &dyn Blocks, location: &Location) -> Result<ChunkBytes> {
         let start = location.offset as usize;
         let range = start..start.saturating_add(location.len as usize);
-        let Some(bytes) = block.get(range.clone()) else {
+        let block = self.get_part(source, &location.block, range.end)?;
+        if block.get(range.clone()).is_none() {
             return Err(Error::corrupt(format!(
-                "chunk {id} lies beyond the end of block {} of pack {}",
+                "a chunk lies beyond the end of block {} of pack {}",
                 location.block.number, location.block.pack
             )));
-        };
-        source.vouch(&location.block, id, bytes)?;
+        }
         Ok(ChunkBytes { block, range })
     }
 
-    /// True if the block is in memory or being read.
+    /// True if the whole block is in memory, or the block is being read.
     pub fn is_known(&self, block: &BlockAddress) -> bool {
-        self.blocks.is_known(block)
+        self.blocks
+            .is_known(block, |raw| raw.len() == block.raw_bytes as usize)
     }
 
     /// What the cache of blocks did so far.

@@ -50,7 +50,7 @@ use crate::error::{Class, Error, Result};
 use crate::format::config::Config;
 use crate::format::header::Suite;
 use crate::format::pack::BlockEntry;
-use crate::id::{ChunkId, PackId, RepositoryId, SnapshotId};
+use crate::id::{ChunkId, PackId, RepositoryId, ShortChunkId, SnapshotId};
 use neighbours::Neighbours;
 
 /// Openers (derived keys) of this many packs are remembered.
@@ -160,9 +160,29 @@ impl Repository {
     }
 
     /// Everywhere that the catalog has a chunk.
-    pub(crate) fn homes(&self, id: &ChunkId) -> Result<Vec<Location>> {
+    pub(crate) fn homes(&self, id: &ShortChunkId) -> Result<Vec<Location>> {
         let homes = self.catalog.locate_all(id)?;
         Ok(homes.into_iter().map(address).collect())
+    }
+
+    /// The bytes of a chunk at one of its homes, compared with what is known of its id.
+    pub(crate) fn chunk_at_home(
+        &self,
+        id: &ShortChunkId,
+        home: &Location,
+    ) -> Result<block_cache::ChunkBytes> {
+        let bytes = self.cache.bytes_at(self, home)?;
+        self.verify_short(id, &bytes)?;
+        Ok(bytes)
+    }
+
+    /// Checks that `bytes` are the chunk that a directory calls `id`, class `Corrupt` if not.
+    pub(crate) fn verify_short(&self, id: &ShortChunkId, bytes: &[u8]) -> Result<()> {
+        if self.chunk_id(bytes).shorten() == *id {
+            Ok(())
+        } else {
+            Err(other_bytes(id))
+        }
     }
 
     /// Another home of the chunk, if nothing can be read from the pack of this one.
@@ -171,7 +191,7 @@ impl Repository {
         if failed.is_empty() || !failed.contains(&found.block.pack) {
             return Ok(found);
         }
-        let mut homes = self.homes(id)?.into_iter();
+        let mut homes = self.homes(&id.shorten())?.into_iter();
         let other = homes.find(|home| !failed.contains(&home.block.pack));
         Ok(other.unwrap_or(found))
     }
@@ -197,7 +217,7 @@ impl Repository {
 
 impl Blocks for Repository {
     fn locate(&self, id: &ChunkId) -> Result<Location> {
-        if let Some(found) = self.catalog.locate(id)? {
+        if let Some(found) = self.catalog.locate(&id.shorten())? {
             return self.prefer_sound(id, address(found));
         }
         // Another process may have written it since, or its index object may be lost: the objects decide, not the catalog.
@@ -208,7 +228,7 @@ impl Blocks for Repository {
             *searched = true;
         }
         drop(searched);
-        if let Some(found) = self.catalog.locate(id)? {
+        if let Some(found) = self.catalog.locate(&id.shorten())? {
             return Ok(address(found));
         }
         Err(Error::corrupt(format!(
@@ -217,8 +237,9 @@ impl Blocks for Repository {
     }
 
     fn locate_many(&self, ids: &[ChunkId]) -> Result<Vec<Result<Location>>> {
-        let mut places = self.neighbours.find(ids, self.catalog.removals()?);
-        let missing: Vec<ChunkId> = ids
+        let shorts: Vec<ShortChunkId> = ids.iter().map(ChunkId::shorten).collect();
+        let mut places = self.neighbours.find(&shorts, self.catalog.removals()?);
+        let missing: Vec<ShortChunkId> = shorts
             .iter()
             .zip(&places)
             .filter_map(|(id, place)| place.is_none().then_some(*id))
@@ -243,7 +264,7 @@ impl Blocks for Repository {
     }
 
     fn other_homes(&self, id: &ChunkId, tried: &BlockAddress) -> Result<Vec<Location>> {
-        let mut others = self.homes(id)?;
+        let mut others = self.homes(&id.shorten())?;
         others.retain(|home| home.block != *tried);
         let mut failed = lock(&self.failed);
         // A pack that is gone was pruned, and what somebody still needs of it moved to another that we may not know yet. Once for
@@ -251,14 +272,14 @@ impl Blocks for Repository {
         if failed.insert(tried.pack) && others.iter().all(|home| failed.contains(&home.block.pack))
         {
             self.search_packs()?;
-            others = self.homes(id)?;
+            others = self.homes(&id.shorten())?;
             others.retain(|home| home.block != *tried);
         }
         others.sort_by_key(|home| failed.contains(&home.block.pack));
         Ok(others)
     }
 
-    fn read_block(&self, block: &BlockAddress) -> Result<Vec<u8>> {
+    fn read_block(&self, block: &BlockAddress, up_to: usize) -> Result<Vec<u8>> {
         let key = object::key_of(block.kind, &block.pack);
         let opener = self.opener(block).map_err(|e| self.lost(e))?;
         let mut bytes = self
@@ -278,7 +299,7 @@ impl Blocks for Repository {
         };
         object::unseal_block(&opener.opener, block.number, &entry, &mut bytes, &key)?;
         let buffer = |len| self.cache.take_buffer(len);
-        let raw = object::decode_block(&entry, bytes, &mut decompressor, buffer)
+        let raw = object::decode_block(&entry, bytes, up_to, &mut decompressor, buffer)
             .map_err(|e| e.within(format_args!("{key}: block {}", block.number)))?;
         lock(&self.decompressors).push(decompressor);
         Ok(raw)
@@ -288,9 +309,7 @@ impl Blocks for Repository {
         if self.chunk_id(bytes) == *id {
             Ok(())
         } else {
-            Err(Error::corrupt(format!(
-                "chunk {id} holds other bytes than its name says"
-            )))
+            Err(other_bytes(id))
         }
     }
     fn vouch(&self, block: &BlockAddress, id: &ChunkId, bytes: &[u8]) -> Result<()> {
@@ -312,6 +331,10 @@ impl Blocks for Repository {
     fn cache(&self) -> &BlockCache {
         &self.cache
     }
+}
+
+fn other_bytes(id: &dyn std::fmt::Display) -> Error {
+    Error::corrupt(format!("chunk {id} holds other bytes than its name says"))
 }
 
 fn address(found: crate::catalog::Location) -> Location {

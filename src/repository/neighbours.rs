@@ -13,7 +13,7 @@ use super::object::length;
 use crate::error::Result;
 use crate::format::header::ObjectKind;
 use crate::format::pack::Directory;
-use crate::id::{ChunkId, PackId};
+use crate::id::{PackId, ShortChunkId};
 
 /// How many packs are remembered: two streams of packs may be read side by side.
 const MAX_PACKS: usize = 4;
@@ -23,7 +23,7 @@ const MIN_CHUNKS: usize = 256;
 /// The chunks of one pack.
 struct Pack {
     id: PackId,
-    chunks: HashMap<ChunkId, Location>,
+    chunks: HashMap<ShortChunkId, Location>,
 }
 
 /// The packs read last.
@@ -40,7 +40,7 @@ struct State {
 impl Neighbours {
     /// Where those of `ids` are that lie in a remembered pack. Packs went since if `removals` is another than before: all
     /// are forgotten then.
-    pub(super) fn find(&self, ids: &[ChunkId], removals: u64) -> Vec<Option<Location>> {
+    pub(super) fn find(&self, ids: &[ShortChunkId], removals: u64) -> Vec<Option<Location>> {
         let mut state = lock(&self.0);
         if state.removals != removals {
             state.packs.clear();
@@ -85,7 +85,7 @@ fn locate(
     kind: ObjectKind,
     pack: &PackId,
     directory: &Directory,
-) -> Result<HashMap<ChunkId, Location>> {
+) -> Result<HashMap<ShortChunkId, Location>> {
     let mut chunks = HashMap::with_capacity(directory.chunk_count());
     let offsets = directory.offsets();
     for (number, (entry, at)) in directory.blocks.iter().zip(offsets).enumerate() {
@@ -116,9 +116,10 @@ mod tests {
     use crate::error::Error;
     use crate::format::header::Codec;
     use crate::format::pack::{BlockEntry, ChunkEntry};
+    use crate::id::ChunkId;
 
-    fn id(n: u32) -> ChunkId {
-        ChunkId::new(*blake3::hash(&n.to_le_bytes()).as_bytes())
+    fn id(n: u32) -> ShortChunkId {
+        ChunkId::new(*blake3::hash(&n.to_le_bytes()).as_bytes()).shorten()
     }
 
     fn directory() -> Directory {

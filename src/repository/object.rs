@@ -148,7 +148,7 @@ impl ObjectBuilder {
     pub(crate) fn has_room(&self, block: &EncodedBlock, pack_bytes: usize) -> bool {
         let chunks = self.chunk_count + block.chunks.len();
         let tail =
-            36 * chunks + 16 * (self.directory.blocks.len() + 1) + 2 * TAG_BYTES + TRAILER_BYTES;
+            20 * chunks + 16 * (self.directory.blocks.len() + 1) + 2 * TAG_BYTES + TRAILER_BYTES;
         chunks <= MAX_PACK_CHUNKS
             && self.bytes.len() + block.bytes.len() + TAG_BYTES + tail <= pack_bytes
     }
@@ -300,7 +300,7 @@ pub(crate) fn open_block(
 ) -> Result<Vec<u8>> {
     unseal_block(opener, number, entry, &mut bytes, key)?;
     let raw = |len| Vec::with_capacity(len);
-    decode_block(entry, bytes, decompressor, raw)
+    decode_block(entry, bytes, usize::MAX, decompressor, raw)
         .map_err(|e| e.within(format_args!("{key}: block {number}")))
 }
 
@@ -321,10 +321,11 @@ pub(super) fn unseal_block(
     opener.open_frame(&frame, bytes).map_err(sealed(key))
 }
 
-/// Decompresses an opened block into a buffer that `take_buffer` gives for its length.
+/// Decompresses the first `up_to` bytes of an opened block, or all of it, into a buffer that `take_buffer` gives for the length.
 pub(super) fn decode_block(
     entry: &BlockEntry,
     bytes: Vec<u8>,
+    up_to: usize,
     decompressor: &mut Decompressor,
     take_buffer: impl FnOnce(usize) -> Vec<u8>,
 ) -> Result<Vec<u8>> {
@@ -335,10 +336,13 @@ pub(super) fn decode_block(
     if len > MAX_BLOCK_BYTES {
         return Err(Error::corrupt("it is too long"));
     }
-    let mut raw = take_buffer(len);
-    decompressor
-        .decompress(entry.codec, &bytes, len, &mut raw)
-        .map_err(|e| Error::caused(Class::Corrupt, "decompress", e))?;
+    let mut raw = take_buffer(len.min(up_to));
+    let decoded = if up_to < len && entry.codec == Codec::Zstd {
+        decompressor.decompress_prefix(&bytes, len, up_to, &mut raw)
+    } else {
+        decompressor.decompress(entry.codec, &bytes, len, &mut raw)
+    };
+    decoded.map_err(|e| Error::caused(Class::Corrupt, "decompress", e))?;
     Ok(raw)
 }
 

@@ -94,17 +94,33 @@ impl<K: Eq + Hash + Copy, V> SingleFlight<K, V> {
         }
     }
 
-    /// True if the value is in memory or on its way.
-    pub fn is_known(&self, key: &K) -> bool {
-        self.state().slots.contains_key(key)
+    /// True if a value that is `enough` is in memory, or any is on its way.
+    pub fn is_known(&self, key: &K, enough: impl Fn(&V) -> bool) -> bool {
+        match self.state().slots.get(key) {
+            Some(Slot::Ready { value, .. }) => enough(value),
+            Some(Slot::Loading(_)) => true,
+            None => false,
+        }
     }
 
     /// The value: from memory, from a load in flight, or by `load`.
     pub fn get(&self, key: &K, load: impl FnOnce() -> Result<V>) -> Result<Arc<V>> {
-        let flight = {
+        self.get_where(key, |_| true, |_| load())
+    }
+
+    /// The same where a value may hold too little: `load` makes one that is `enough`, and is told whether it replaces one that
+    /// was not.
+    pub fn get_where(
+        &self,
+        key: &K,
+        enough: impl Fn(&V) -> bool,
+        load: impl FnOnce(bool) -> Result<V>,
+    ) -> Result<Arc<V>> {
+        let mut again = false;
+        let flight = loop {
             let mut state = self.state();
             match state.slots.get_mut(key) {
-                Some(Slot::Ready { value, used, .. }) => {
+                Some(Slot::Ready { value, used, .. }) if enough(value) => {
                     *used = true;
                     self.hits.fetch_add(1, Ordering::Relaxed);
                     return Ok(value.clone());
@@ -113,15 +129,22 @@ impl<K: Eq + Hash + Copy, V> SingleFlight<K, V> {
                     let flight = flight.clone();
                     drop(state);
                     self.joined.fetch_add(1, Ordering::Relaxed);
-                    return flight.wait();
+                    let landed = flight.wait()?;
+                    if enough(&landed) {
+                        return Ok(landed);
+                    }
+                    // Not kept if it is above the limit: then it is not there to be replaced.
+                    again = true;
                 }
-                None => {
+                found => {
+                    again |= found.is_some();
+                    state.forget(key);
                     let flight = Arc::new(Flight {
                         result: Mutex::new(None),
                         landed: Condvar::new(),
                     });
                     state.slots.insert(*key, Slot::Loading(flight.clone()));
-                    flight
+                    break flight;
                 }
             }
         };
@@ -133,7 +156,7 @@ impl<K: Eq + Hash + Copy, V> SingleFlight<K, V> {
             flight,
             result: None,
         };
-        landing.result = Some(load().map(Arc::new));
+        landing.result = Some(load(again).map(Arc::new));
         match &landing.result {
             Some(Ok(value)) => Ok(value.clone()),
             Some(Err(error)) => Err(copy_of(error)),
@@ -192,6 +215,14 @@ impl<K: Eq + Hash + Copy, V> SingleFlight<K, V> {
 }
 
 impl<K: Eq + Hash + Copy, V> State<K, V> {
+    /// Drops a ready value.
+    fn forget(&mut self, key: &K) {
+        if let Some(Slot::Ready { bytes, .. }) = self.slots.remove(key) {
+            self.used_bytes -= bytes;
+            self.ring.retain(|kept| kept != key);
+        }
+    }
+
     /// Evicts into `evicted` until at most `keep_bytes` are held.
     fn make_room(&mut self, keep_bytes: usize, evicted: &mut Vec<Arc<V>>) {
         while self.used_bytes > keep_bytes {
@@ -288,11 +319,43 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_holds_too_little_is_replaced() {
+        let cache = cache(100);
+        let at_least = |len: usize| {
+            let load = |again| Ok(vec![0; if again { 40 } else { len }]);
+            cache
+                .get_where(&1, |value| value.len() >= len, load)
+                .unwrap()
+                .len()
+        };
+        assert_eq!([at_least(10), at_least(5), at_least(11)], [10, 10, 40]);
+        assert!(!cache.is_known(&1, |value| value.len() > 40));
+        assert_eq!((cache.used_bytes(), at_least(40)), (40, 40));
+        assert_eq!((cache.counts().misses, cache.counts().hits), (2, 2));
+        // Of two that ask at the same time, who wants more loads again after the one that wanted less.
+        let barrier = Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let load = |_| {
+                    barrier.wait();
+                    std::thread::sleep(std::time::Duration::from_millis(20));
+                    Ok(vec![0; 1])
+                };
+                cache.get_where(&2, |_| true, load).unwrap();
+            });
+            barrier.wait();
+            let more = |value: &Vec<u8>| value.len() > 1;
+            let load = |again| Ok(vec![0; if again { 9 } else { 2 }]);
+            assert_eq!(cache.get_where(&2, more, load).unwrap().len(), 9);
+        });
+    }
+
+    #[test]
     fn errors_reach_everyone_and_are_not_kept() {
         let cache = cache(100);
         let failed = cache.get(&1, || Err(Error::corrupt("block 3")));
         assert_eq!(failed.unwrap_err().class(), Class::Corrupt);
-        assert!(!cache.is_known(&1));
+        assert!(!cache.is_known(&1, |_| true));
         assert_eq!(cache.get(&1, || Ok(vec![1])).unwrap().len(), 1);
     }
 

@@ -21,8 +21,8 @@ impl Blocks for FakeStore {
     fn locate(&self, id: &ChunkId) -> Result<Location> {
         self.blocks.locate(id)
     }
-    fn read_block(&self, block: &BlockAddress) -> Result<Vec<u8>> {
-        self.blocks.read_block(block)
+    fn read_block(&self, block: &BlockAddress, up_to: usize) -> Result<Vec<u8>> {
+        self.blocks.read_block(block, up_to)
     }
     fn verify_chunk(&self, id: &ChunkId, bytes: &[u8]) -> Result<()> {
         self.blocks.verify_chunk(id, bytes)

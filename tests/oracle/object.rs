@@ -6,8 +6,8 @@ use super::keys::{Keyring, kdf, open, public_of, x25519};
 /// One block of an object.
 pub(crate) struct Block {
     pub(crate) raw: Vec<u8>,
-    /// Id and length of the chunks that lie side by side in it.
-    pub(crate) chunks: Vec<([u8; 32], usize)>,
+    /// First half of the id, and length, of the chunks that lie side by side in it.
+    pub(crate) chunks: Vec<([u8; 16], usize)>,
 }
 
 struct Frames<'a> {

@@ -209,7 +209,7 @@ impl Damage {
     /// Why a chunk cannot be relied on in any of its homes.
     fn everywhere(&self, repository: &Repository, id: &ChunkId) -> Result<Option<String>> {
         let mut reason = None;
-        for home in repository.homes(id)? {
+        for home in repository.homes(&id.shorten())? {
             match self.at(&home) {
                 Some(here) => reason = Some(here),
                 None => return Ok(None),

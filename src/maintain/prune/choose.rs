@@ -57,7 +57,7 @@ impl Choice {
     /// Goes once over all homes, those of one chunk side by side and the newest last.
     fn measure(&mut self, repository: &Repository, table: &Table, reached: &Bits) -> Result<()> {
         let packs = &mut self.packs;
-        let mut last: Option<(crate::id::ChunkId, usize, u64)> = None;
+        let mut last: Option<(crate::id::ShortChunkId, usize, u64)> = None;
         let name = |no| table.name(no);
         repository.catalog().all_homes(&name, |id, home: Home| {
             let Some(at) = table.at(home.pack_no) else {

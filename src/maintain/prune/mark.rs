@@ -10,7 +10,7 @@ use crate::error::{Class, Error, Result};
 use crate::format::content::{self, Item, MAX_LIST_DEPTH};
 use crate::format::snapshot::Snapshot;
 use crate::format::tree::{Body, Shard, TreeRef};
-use crate::id::ChunkId;
+use crate::id::{ChunkId, ShortChunkId};
 use crate::progress::{Count, Monitor};
 use crate::repository::{Blocks, Needs, Repository, trees};
 
@@ -29,7 +29,7 @@ pub(super) struct Mark<'a> {
     /// Trees and lists that were entered. A set of its own: a file may have the very bytes of a tree, and a chunk that was reached
     /// as content was not entered.
     entered: Bits,
-    batch: Vec<ChunkId>,
+    batch: Vec<ShortChunkId>,
 }
 
 impl<'a> Mark<'a> {
@@ -83,7 +83,7 @@ impl<'a> Mark<'a> {
         while let Some(tree) = stack.pop() {
             if tree.names == 0 {
                 // The shard of an empty directory: nothing is below it.
-                self.add(tree.id)?;
+                self.add(tree.id.shorten())?;
                 continue;
             }
             if !self.enter(&tree.id)? {
@@ -116,7 +116,7 @@ impl<'a> Mark<'a> {
         }
         for item in items {
             match item {
-                Item::Data { id, .. } => self.add(*id)?,
+                Item::Data { id, .. } => self.add(id.shorten())?,
                 Item::List { id, .. } if self.enter(id)? => {
                     let bytes = self.repository.cache().chunk(self.repository, id)?;
                     let below = content::decode(&bytes)
@@ -137,7 +137,7 @@ impl<'a> Mark<'a> {
         let mut new = false;
         self.repository
             .catalog()
-            .homes(std::slice::from_ref(id), &name, |_, homes| {
+            .homes(&[id.shorten()], &name, |_, homes| {
                 if homes.is_empty() {
                     return Err(nowhere(id));
                 }
@@ -150,7 +150,7 @@ impl<'a> Mark<'a> {
     }
 
     /// Marks a chunk of content.
-    fn add(&mut self, id: ChunkId) -> Result<()> {
+    fn add(&mut self, id: ShortChunkId) -> Result<()> {
         self.batch.push(id);
         if self.batch.len() >= BATCH {
             self.flush()?;
@@ -175,7 +175,7 @@ impl<'a> Mark<'a> {
     }
 }
 
-fn nowhere(id: &ChunkId) -> Error {
+fn nowhere(id: &dyn std::fmt::Display) -> Error {
     Error::corrupt(format!(
         "chunk {id}, which a snapshot needs, is in no pack: nothing is pruned from a damaged repository"
     ))

@@ -11,9 +11,9 @@ use super::table::{Bits, Table};
 use crate::catalog::PackRow;
 use crate::error::{Class, Error, Result};
 use crate::format::pack::Directory;
-use crate::id::ChunkId;
+use crate::id::ShortChunkId;
 use crate::progress::{Count, Monitor};
-use crate::repository::{Blocks, Homes, Location, Repository, Session, Writer, WriterOptions};
+use crate::repository::{Homes, Location, Repository, Session, Writer, WriterOptions};
 
 /// What was copied.
 #[derive(Clone, Copy, Debug, Default)]
@@ -84,7 +84,7 @@ impl Repack<'_> {
     fn pack(&self, table: &Table, reached: &Bits) -> Result<u64> {
         let directory = self.directory()?;
         let chunks = directory.blocks.iter().flat_map(|block| &block.chunks);
-        let ids: Vec<ChunkId> = chunks.map(|chunk| chunk.id).collect();
+        let ids: Vec<ShortChunkId> = chunks.map(|chunk| chunk.id).collect();
         let mut needed = vec![false; ids.len()];
         let name = |no| table.name(no);
         let catalog = self.repository.catalog();
@@ -112,7 +112,7 @@ impl Repack<'_> {
         )))
     }
 
-    fn chunk(&self, id: &ChunkId) -> Result<u64> {
+    fn chunk(&self, id: &ShortChunkId) -> Result<u64> {
         if let Some(bytes) = self.writer.rehome(id)? {
             return Ok(bytes);
         }
@@ -128,22 +128,13 @@ impl Repack<'_> {
         }
         let here = homes.iter().find(|home| home.block.pack == self.row.id);
         let here = here.ok_or_else(|| Error::corrupt(format!("chunk {id} is in no pack")))?;
-        let cache = self.repository.cache();
-        let bytes = cache.chunk_at(self.repository, id, here)?;
-        self.repository.verify_chunk(id, &bytes)?;
+        let bytes = self.repository.chunk_at_home(id, here)?;
         Ok(self.writer.keep(self.row.kind, id, &bytes)?.unwrap_or(0))
     }
 
     /// Whether a home that stays has the chunk's very bytes.
-    fn is_sound(&self, id: &ChunkId, home: &Location) -> bool {
-        if self.writer.homes().is_condemned(&home.block.pack) {
-            return false;
-        }
-        let block = self.repository.cache().get(self.repository, &home.block);
-        let range = home.offset as usize..home.offset as usize + home.len as usize;
-        block.is_ok_and(|block| {
-            let bytes = block.get(range);
-            bytes.is_some_and(|bytes| self.repository.verify_chunk(id, bytes).is_ok())
-        })
+    fn is_sound(&self, id: &ShortChunkId, home: &Location) -> bool {
+        !self.writer.homes().is_condemned(&home.block.pack)
+            && self.repository.chunk_at_home(id, home).is_ok()
     }
 }

@@ -10,11 +10,11 @@ use super::super::lock;
 use super::homes::Homes;
 use crate::error::Result;
 use crate::format::pack::Directory;
-use crate::id::ChunkId;
+use crate::id::ShortChunkId;
 
 pub(super) struct Claims {
     homes: Arc<Homes>,
-    pending: Mutex<HashSet<ChunkId>>,
+    pending: Mutex<HashSet<ShortChunkId>>,
 }
 
 impl Claims {
@@ -26,7 +26,7 @@ impl Claims {
     }
 
     /// True if the caller must store the chunk: nobody has, and nobody else will.
-    pub(super) fn claim(&self, id: &ChunkId) -> Result<bool> {
+    pub(super) fn claim(&self, id: &ShortChunkId) -> Result<bool> {
         if self.has(id)? {
             return Ok(false);
         }
@@ -36,17 +36,17 @@ impl Claims {
     }
 
     /// True if this run has claimed the chunk and its pack is not finished.
-    pub(super) fn is_pending(&self, id: &ChunkId) -> bool {
+    pub(super) fn is_pending(&self, id: &ShortChunkId) -> bool {
         lock(&self.pending).contains(id)
     }
 
     /// True if nobody in this run has claimed the chunk, whoever else stored it.
-    pub(super) fn claim_own(&self, id: &ChunkId) -> bool {
+    pub(super) fn claim_own(&self, id: &ShortChunkId) -> bool {
         lock(&self.pending).insert(*id)
     }
 
     /// True if the chunk is stored or will be.
-    pub(super) fn has(&self, id: &ChunkId) -> Result<bool> {
+    pub(super) fn has(&self, id: &ShortChunkId) -> Result<bool> {
         if lock(&self.pending).contains(id) {
             return Ok(true);
         }

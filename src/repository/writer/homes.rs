@@ -11,7 +11,7 @@ use super::super::object::key_of;
 use super::super::plans::Condemned;
 use super::super::{Repository, lock};
 use crate::error::Result;
-use crate::id::{ChunkId, PackId};
+use crate::id::{PackId, ShortChunkId};
 use crate::progress::Monitor;
 
 /// See the module.
@@ -103,7 +103,7 @@ impl Homes {
     }
 
     /// True if a chunk is stored to stay.
-    pub(crate) fn has(&self, id: &ChunkId) -> Result<bool> {
+    pub(crate) fn has(&self, id: &ShortChunkId) -> Result<bool> {
         for no in self.repository.catalog().pack_numbers(id)? {
             if self.counts(no)? {
                 return Ok(true);

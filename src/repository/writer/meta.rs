@@ -6,7 +6,7 @@ use crate::codec::Compressor;
 use crate::error::{Class, Error, Result};
 use crate::format::config::Config;
 use crate::format::{MAX_PACK_CHUNKS, header::TAG_BYTES};
-use crate::id::ChunkId;
+use crate::id::ShortChunkId;
 
 pub(super) struct MetaLane {
     open: OpenBlock,
@@ -31,7 +31,11 @@ impl MetaLane {
     }
 
     /// Appends a chunk; a block that is full is returned.
-    pub(super) fn append(&mut self, id: ChunkId, bytes: &[u8]) -> Result<Option<EncodedBlock>> {
+    pub(super) fn append(
+        &mut self,
+        id: ShortChunkId,
+        bytes: &[u8],
+    ) -> Result<Option<EncodedBlock>> {
         self.open.append(id, bytes)?;
         if self.open.is_full(self.block_bytes) {
             self.close_block()

@@ -262,16 +262,15 @@ impl Writer {
     pub fn put_meta(&self, bytes: &[u8]) -> Result<ChunkId> {
         self.shared.check()?;
         let id = self.shared.repository.chunk_id(bytes);
-        if !self.shared.claims.claim(&id)? {
-            return Ok(id);
+        if self.shared.claims.claim(&id.shorten())? {
+            self.append_meta(id.shorten(), bytes)?;
         }
-        self.append_meta(id, bytes)?;
         Ok(id)
     }
 
     /// True if the repository holds this chunk, or this run has stored it.
     pub fn has(&self, id: &ChunkId) -> Result<bool> {
-        self.shared.claims.has(id)
+        self.shared.claims.has(&id.shorten())
     }
 
     /// A pack of trees never becomes durable before the chunks that

@@ -12,25 +12,34 @@ use crate::format::content::{self, Item, MAX_LIST_DEPTH};
 use crate::format::header::ObjectKind;
 use crate::format::snapshot::Snapshot;
 use crate::format::tree::{Body, Shard, TreeRef};
-use crate::id::{ChunkId, PackId};
+use crate::id::{ChunkId, PackId, ShortChunkId};
 use crate::progress::Monitor;
 
 impl Writer {
     /// Stores a chunk once more, unless it has a home that stays. The copy is read and compared with its id first. Its length if it
     /// was stored.
-    pub(crate) fn rehome(&self, id: &ChunkId) -> Result<Option<u64>> {
+    pub(crate) fn rehome(&self, id: &ShortChunkId) -> Result<Option<u64>> {
         if self.shared.claims.has(id)? {
             return Ok(None);
         }
         let repository = &self.shared.repository;
-        let location = repository.locate(id)?;
-        let bytes = repository.cache().chunk(repository, id)?;
-        repository.verify_chunk(id, &bytes)?;
-        self.keep(location.block.kind, id, &bytes)
+        let mut failure = None;
+        for home in repository.homes(id)? {
+            match repository.chunk_at_home(id, &home) {
+                Ok(bytes) => return self.keep(home.block.kind, id, &bytes),
+                Err(e) => failure = Some(e),
+            }
+        }
+        Err(failure.unwrap_or_else(|| Error::corrupt(format!("chunk {id} is in no pack"))))
     }
 
     /// Stores verified bytes of a chunk, unless that was done in this run.
-    pub(crate) fn keep(&self, kind: ObjectKind, id: &ChunkId, bytes: &[u8]) -> Result<Option<u64>> {
+    pub(crate) fn keep(
+        &self,
+        kind: ObjectKind,
+        id: &ShortChunkId,
+        bytes: &[u8],
+    ) -> Result<Option<u64>> {
         self.shared.check()?;
         if !self.shared.claims.claim_own(id) {
             return Ok(None);
@@ -50,11 +59,11 @@ impl Writer {
     }
 
     /// True if this run is about to store the chunk.
-    pub(crate) fn is_pending(&self, id: &ChunkId) -> bool {
+    pub(crate) fn is_pending(&self, id: &ShortChunkId) -> bool {
         self.shared.claims.is_pending(id)
     }
 
-    pub(super) fn append_meta(&self, id: ChunkId, bytes: &[u8]) -> Result<()> {
+    pub(super) fn append_meta(&self, id: ShortChunkId, bytes: &[u8]) -> Result<()> {
         let mut meta = super::lock(&self.meta);
         if let Some(block) = meta.append(id, bytes)? {
             self.send(ToPacker::Meta(block))?;
@@ -128,7 +137,7 @@ impl Walk<'_> {
         }
         let repository = &self.writer.shared.repository;
         let shard = trees::shard(repository, tree)?;
-        self.writer.rehome(&tree.id)?;
+        self.writer.rehome(&tree.id.shorten())?;
         match &**shard {
             Shard::Index(shards) => stack.extend(shards.iter().map(|(_, below)| *below)),
             Shard::Leaf(nodes) => {
@@ -146,9 +155,14 @@ impl Walk<'_> {
 
     /// The shard of an empty directory is never read, but it is named.
     fn empty(&self, id: &ChunkId) -> Result<()> {
-        let known = self.writer.shared.repository.catalog().contains(id)?;
+        let known = self
+            .writer
+            .shared
+            .repository
+            .catalog()
+            .contains(&id.shorten())?;
         if known {
-            self.writer.rehome(id)?;
+            self.writer.rehome(&id.shorten())?;
         }
         Ok(())
     }
@@ -160,7 +174,7 @@ impl Walk<'_> {
         for item in items {
             match item {
                 Item::Data { id, .. } => {
-                    self.writer.rehome(id)?;
+                    self.writer.rehome(&id.shorten())?;
                 }
                 Item::List { id, .. } if self.seen.insert(*id) => {
                     let repository = &self.writer.shared.repository;
@@ -168,7 +182,7 @@ impl Walk<'_> {
                     let below = content::decode(&bytes)
                         .map_err(|e| Error::caused(Class::Corrupt, format!("list {id}"), e))?;
                     drop(bytes);
-                    self.writer.rehome(id)?;
+                    self.writer.rehome(&id.shorten())?;
                     self.items(&below, depth + 1)?;
                 }
                 _ => {}

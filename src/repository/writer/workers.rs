@@ -17,7 +17,7 @@ use crate::codec::Compressor;
 use crate::error::{Class, Error, Result};
 use crate::format::content::Item;
 use crate::format::pack::ChunkEntry;
-use crate::id::ChunkId;
+use crate::id::ShortChunkId;
 use crate::progress::Count;
 
 /// A block ends at the latest with this many chunks, so that a pack always has room for one more block.
@@ -31,7 +31,7 @@ pub(super) struct OpenBlock {
 }
 
 impl OpenBlock {
-    pub(super) fn append(&mut self, id: ChunkId, bytes: &[u8]) -> Result<()> {
+    pub(super) fn append(&mut self, id: ShortChunkId, bytes: &[u8]) -> Result<()> {
         self.raw.extend_from_slice(bytes);
         self.chunks.push(ChunkEntry {
             id,
@@ -122,7 +122,7 @@ pub(super) fn put_one(shared: &Shared, bytes: &[u8], to_packer: &Sender<ToPacker
 /// Stores a chunk that the caller has claimed, as it is, through the last slot.
 pub(super) fn keep(
     shared: &Shared,
-    id: ChunkId,
+    id: ShortChunkId,
     bytes: &[u8],
     to_packer: &Sender<ToPacker>,
 ) -> Result<()> {
@@ -166,6 +166,7 @@ fn process(
         }
         let id = shared.repository.chunk_id(chunk);
         items.push(Item::Data { id, len: *len });
+        let id = id.shorten();
         if !shared.claims.claim(&id)? {
             known_bytes += u64::from(*len);
             continue;

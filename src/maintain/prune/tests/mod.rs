@@ -333,7 +333,7 @@ fn two_prunes_never_drop_each_others_copy() {
         let Body::Directory(tree) = of.snapshot.root.body else {
             unreachable!("a directory")
         };
-        let homes = repository.homes(&tree.id).unwrap();
+        let homes = repository.homes(&tree.id.shorten()).unwrap();
         assert_eq!(homes.len(), 2);
         (ids, homes)
     };
