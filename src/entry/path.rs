@@ -93,13 +93,16 @@ impl EntryPath {
 
     /// The path above, `None` for the root.
     pub fn parent(&self) -> Option<Self> {
+        self.parent_bytes().map(|bytes| Self(bytes.to_vec()))
+    }
+
+    /// The bytes of the path above, `None` for the root.
+    pub fn parent_bytes(&self) -> Option<&[u8]> {
         if self.0.is_empty() {
             return None;
         }
-        Some(match self.0.iter().rposition(|b| *b == b'/') {
-            Some(at) => Self(self.0[..at].to_vec()),
-            None => Self::root(),
-        })
+        let end = self.0.iter().rposition(|b| *b == b'/').unwrap_or(0);
+        Some(&self.0[..end])
     }
 
     /// True if `self` is `other` or lies below it.

@@ -8,6 +8,7 @@
 //! A file whose ctime is not older than the run is not recorded: it may change again within the same tick of the clock.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use crate::entry::{Entry, EntryPath, Known, Time};
@@ -24,6 +25,8 @@ const PART_FILES: usize = 2048;
 const PART_FILES: usize = 3;
 /// Decoded rows that are kept, in bytes.
 const CACHE_BYTES: usize = 24 << 20;
+/// Directories whose keys are kept.
+const KEPT_KEYS: usize = 4;
 /// Rows that are written in one transaction.
 const WRITE_ROWS: usize = 512;
 /// The same in bytes.
@@ -64,9 +67,18 @@ struct File {
     node: Vec<u8>,
 }
 
-/// One decoded row.
+/// One file of a row that was read: where its parts are in the row's bytes.
+#[derive(Debug)]
+struct FileAt {
+    name: Range<usize>,
+    signature: Range<usize>,
+    node: Range<usize>,
+}
+
+/// One row that was read.
 #[derive(Debug, Default)]
 struct Part {
+    plain: Vec<u8>,
     /// Parts of the directory, in the first one.
     parts: u32,
     /// Files of the directory, in the first part.
@@ -74,8 +86,21 @@ struct Part {
     /// First names of all parts, in the first part.
     firsts: Vec<Vec<u8>>,
     run: RowKey,
-    files: Vec<File>,
+    files: Vec<FileAt>,
     bytes: usize,
+}
+
+impl Part {
+    fn name(&self, file: &FileAt) -> &[u8] {
+        &self.plain[file.name.clone()]
+    }
+
+    /// The encoded node of a file, if it has this signature.
+    fn node(&self, name: &[u8], signature: &[u8]) -> Option<&[u8]> {
+        let by_name = |file: &FileAt| self.name(file).cmp(name);
+        let file = &self.files[self.files.binary_search_by(by_name).ok()?];
+        (&self.plain[file.signature.clone()] == signature).then(|| &self.plain[file.node.clone()])
+    }
 }
 
 /// The files of a directory as they are seen in this run. Of a large one only the first part and the present one are held.
@@ -119,6 +144,8 @@ pub(super) struct KnownFiles {
     removals: Option<u64>,
     runs: Mutex<HashMap<RowKey, bool>>,
     cache: Mutex<Cache>,
+    /// The directories that were asked for last, and the keys of their rows: files come directory by directory.
+    keys: Mutex<VecDeque<(Vec<u8>, RowKey)>>,
     rows: Mutex<Vec<Row>>,
 }
 
@@ -150,35 +177,33 @@ impl KnownFiles {
             removals: repository.catalog().removals().ok(),
             runs: Mutex::default(),
             cache: Mutex::default(),
+            keys: Mutex::default(),
             rows: Mutex::default(),
         }
     }
 
     /// The node that a file had when it was last read, if it is the same file still and its content is stored.
     pub(super) fn find(&self, entry: &Entry) -> Option<Node> {
-        let wanted = signature(entry)?;
-        let key = self.directory_key(&entry.path.parent()?);
+        let part = self.part_of(entry)?;
+        let node = part.node(entry.path.name(), &signature(entry)?)?;
+        let node = Node::decode(node).ok()?;
+        (self.is_committed(part.run) || self.is_stored(&node)).then_some(node)
+    }
+
+    /// The row that a file is in, if it is in one.
+    fn part_of(&self, entry: &Entry) -> Option<Arc<Part>> {
+        let key = self.directory_key(entry.path.parent_bytes()?);
         let name = entry.path.name();
         let first = self.part(key, 0)?;
         let index = match first.firsts.partition_point(|f| f.as_slice() <= name) {
             0 => return None,
             n => u32::try_from(n - 1).ok()?,
         };
-        let part = if index == 0 {
-            first
+        if index == 0 {
+            Some(first)
         } else {
-            self.part(key, index)?
-        };
-        let at = part
-            .files
-            .binary_search_by(|file| file.name.as_slice().cmp(name))
-            .ok()?;
-        let file = &part.files[at];
-        if file.signature != wanted {
-            return None;
+            self.part(key, index)
         }
-        let node = Node::decode(&file.node).ok()?;
-        (self.is_committed(part.run) || self.is_stored(&node)).then_some(node)
     }
 
     fn is_committed(&self, run: RowKey) -> bool {
@@ -223,7 +248,7 @@ impl KnownFiles {
         }
         // Only now: whether the last file was taken over is said after it was noted.
         if record.files.len() == PART_FILES {
-            let key = self.directory_key(&entry.path.parent().unwrap_or_default());
+            let key = self.directory_key(entry.path.parent_bytes().unwrap_or_default());
             self.complete_part(&key, record)?;
         }
         let name = entry.path.name().to_vec();
@@ -254,10 +279,11 @@ impl KnownFiles {
         // As many of the same files, between the same two: the same files.
         let unchanged = reused == files.len()
             && self.part(*key, index).is_some_and(|before| {
+                let name = |file| before.name(file);
                 let ends = (before.files.first(), before.files.last());
-                let names = (ends.0.map(|f| &f.name), ends.1.map(|f| &f.name));
                 before.files.len() == files.len()
-                    && names == (Some(&first.name), Some(&last.name))
+                    && ends.0.map(name) == Some(&first.name)
+                    && ends.1.map(name) == Some(&last.name)
                     && self.is_committed(before.run)
             });
         if unchanged {
@@ -268,7 +294,7 @@ impl KnownFiles {
 
     /// Writes the row of a directory that is complete, if it differs from what the catalog has.
     pub(super) fn keep(&self, path: &EntryPath, mut record: DirectoryRecord) -> Result<()> {
-        let key = self.directory_key(path);
+        let key = self.directory_key(path.as_bytes());
         let before = self.part(key, 0);
         self.complete_part(&key, &mut record)?;
         let unchanged = before.as_ref().is_some_and(|part| {
@@ -324,11 +350,18 @@ impl KnownFiles {
         put_rows(&self.repository, &mut rows)
     }
 
-    fn directory_key(&self, path: &EntryPath) -> RowKey {
+    fn directory_key(&self, path: &[u8]) -> RowKey {
+        let mut keys = lock(&self.keys);
+        if let Some((_, key)) = keys.iter().find(|(known, _)| known == path) {
+            return *key;
+        }
         let mut name = b"directory\0".to_vec();
         put_bytes(&mut name, &self.source);
-        name.extend_from_slice(path.as_bytes());
-        row_key(&self.repository, &name)
+        name.extend_from_slice(path);
+        let key = row_key(&self.repository, &name);
+        keys.truncate(KEPT_KEYS - 1);
+        keys.push_front((path.to_vec(), key));
+        key
     }
 
     fn part(&self, key: RowKey, index: u32) -> Option<Arc<Part>> {
@@ -363,21 +396,32 @@ impl KnownFiles {
             .catalog_key()
             .open(&context(&key, index), &sealed)
             .ok()?;
-        decode_part(&plain).ok()
+        decode_part(plain).ok()
     }
 }
 
 impl Known for KnownFiles {
     fn unchanged(&self, entry: &Entry) -> bool {
-        entry.is_file() && self.find(entry).is_some()
+        if !entry.is_file() {
+            return false;
+        }
+        let Some(part) = self.part_of(entry) else {
+            return false;
+        };
+        if !self.is_committed(part.run) {
+            return self.find(entry).is_some();
+        }
+        signature(entry).is_some_and(|signature| {
+            let node = part.node(entry.path.name(), &signature);
+            node.is_some()
+        })
     }
 }
 
-fn decode_part(plain: &[u8]) -> Result<Part, DecodeError> {
-    let mut cursor = Cursor::new(plain);
+fn decode_part(plain: Vec<u8>) -> Result<Part, DecodeError> {
+    let mut cursor = Cursor::new(&plain);
     let mut part = Part {
         run: cursor.array("run")?,
-        bytes: plain.len() * 2,
         ..Part::default()
     };
     part.parts = cursor.varint_u32("parts")?;
@@ -386,12 +430,19 @@ fn decode_part(plain: &[u8]) -> Result<Part, DecodeError> {
         part.firsts.push(cursor.bytes(255, "first name")?.to_vec());
     }
     while !cursor.is_empty() {
-        part.files.push(File {
-            name: cursor.bytes(255, "name")?.to_vec(),
-            signature: cursor.bytes(64, "signature")?.to_vec(),
-            node: cursor.bytes(MAX_NODE_BYTES, "node")?.to_vec(),
+        let mut take = |limit, what| {
+            let len = cursor.bytes(limit, what)?.len();
+            let end = plain.len() - cursor.remaining();
+            Ok(end - len..end)
+        };
+        part.files.push(FileAt {
+            name: take(255, "name")?,
+            signature: take(64, "signature")?,
+            node: take(MAX_NODE_BYTES, "node")?,
         });
     }
+    part.bytes = plain.capacity() + part.files.capacity() * size_of::<FileAt>();
+    part.plain = plain;
     Ok(part)
 }
 

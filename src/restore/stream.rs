@@ -15,8 +15,8 @@ use crate::repository::{Location, lock};
 /// Chunks that are located together, and bytes of literals that wait meanwhile.
 const GROUP_CHUNKS: usize = 2048;
 const GROUP_BYTES: usize = 4 << 20;
-/// The most zeros that are put together with other bytes at once.
-const MAX_ZEROS: u64 = 1 << 20;
+/// The most zeros that are put together with other bytes; longer runs are told by their length, which costs no memory.
+const MAX_ZEROS: u64 = 16 << 10;
 
 /// What comes next.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +25,8 @@ pub enum Stretch<'a> {
     Bytes(&'a [u8]),
     /// A hole of this many bytes.
     Hole(u64),
+    /// Data that is so many zeros.
+    Zeros(u64),
 }
 
 /// What the holes of a content become.
@@ -41,7 +43,14 @@ enum Part {
     Literal(usize),
     Chunk(ChunkId, Location),
     Zeros(usize),
+    Gap(Gap),
+}
+
+/// What comes between bytes.
+#[derive(Clone, Copy)]
+enum Gap {
     Hole(u64),
+    Zeros(u64),
 }
 
 /// A piece of the plan.
@@ -51,10 +60,10 @@ pub(super) struct Piece {
     literals: Vec<u8>,
 }
 
-/// A piece put together: bytes, and where in them holes are.
+/// A piece put together: bytes, and where in them gaps are.
 pub(super) struct Ready {
     bytes: Vec<u8>,
-    holes: Vec<(usize, u64)>,
+    gaps: Vec<(usize, Gap)>,
 }
 
 /// Takes the plan of a stream: in groups, whose chunks are located together, and from there in pieces.
@@ -71,7 +80,7 @@ enum Wanted {
     Literal(usize),
     Chunk,
     Zeros(usize),
-    Hole(u64),
+    Gap(Gap),
 }
 
 impl<'a> Plan<'a> {
@@ -100,20 +109,18 @@ impl<'a> Plan<'a> {
                     self.add(Wanted::Chunk)?;
                 }
                 (Item::Zeros(len), _) => self.zeros(len)?,
-                (Item::Hole(len), Holes::Keep) => self.add(Wanted::Hole(len))?,
+                (Item::Hole(len), Holes::Keep) => self.add(Wanted::Gap(Gap::Hole(len)))?,
                 (Item::Hole(_), Holes::Drop) | (Item::List { .. }, _) => {}
             }
         }
         Ok(())
     }
 
-    fn zeros(&mut self, mut len: u64) -> Result<()> {
-        while len > 0 {
-            let bytes = len.min(MAX_ZEROS);
-            len -= bytes;
-            self.add(Wanted::Zeros(usize::try_from(bytes).unwrap_or_default()))?;
+    fn zeros(&mut self, len: u64) -> Result<()> {
+        match usize::try_from(len) {
+            Ok(few) if len <= MAX_ZEROS => self.add(Wanted::Zeros(few)),
+            _ => self.add(Wanted::Gap(Gap::Zeros(len))),
         }
-        Ok(())
     }
 
     fn add(&mut self, wanted: Wanted) -> Result<()> {
@@ -149,9 +156,9 @@ impl<'a> Plan<'a> {
                     load.add(len);
                     Part::Zeros(len)
                 }
-                Wanted::Hole(len) => {
+                Wanted::Gap(gap) => {
                     load.add(0);
-                    Part::Hole(len)
+                    Part::Gap(gap)
                 }
             };
             piece.parts.push(part);
@@ -195,9 +202,12 @@ pub(super) fn stream(
         },
         |ready: Ready| {
             let mut at = 0;
-            for (offset, hole) in &ready.holes {
+            for (offset, gap) in &ready.gaps {
                 bytes(&ready.bytes[at..*offset], take)?;
-                take(Stretch::Hole(*hole))?;
+                take(match *gap {
+                    Gap::Hole(len) => Stretch::Hole(len),
+                    Gap::Zeros(len) => Stretch::Zeros(len),
+                })?;
                 at = *offset;
             }
             bytes(&ready.bytes[at..], take)?;
@@ -218,13 +228,13 @@ fn put_together(blocks: &dyn Blocks, piece: &Piece, mut buffer: Vec<u8>) -> Resu
     let sizes = piece.parts.iter().map(|part| match part {
         Part::Literal(len) | Part::Zeros(len) => *len,
         Part::Chunk(_, location) => location.len as usize,
-        Part::Hole(_) => 0,
+        Part::Gap(_) => 0,
     });
     buffer.clear();
     buffer.reserve(sizes.sum());
     let mut ready = Ready {
         bytes: buffer,
-        holes: Vec::new(),
+        gaps: Vec::new(),
     };
     let mut literals = piece.literals.as_slice();
     for part in &piece.parts {
@@ -238,7 +248,7 @@ fn put_together(blocks: &dyn Blocks, piece: &Piece, mut buffer: Vec<u8>) -> Resu
                 ready.bytes.extend_from_slice(&fetch(blocks, id, location)?);
             }
             Part::Zeros(len) => ready.bytes.resize(ready.bytes.len() + len, 0),
-            Part::Hole(len) => ready.holes.push((ready.bytes.len(), *len)),
+            Part::Gap(gap) => ready.gaps.push((ready.bytes.len(), *gap)),
         }
     }
     Ok(ready)

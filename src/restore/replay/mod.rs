@@ -39,8 +39,8 @@ impl Streaming<'_> {
                     out.write_all(bytes).at("write")?;
                     bytes.len() as u64
                 }
-                Stretch::Hole(len) => {
-                    super::load::zeros(len, |zeros| out.write_all(zeros).at("write"))?;
+                Stretch::Hole(len) | Stretch::Zeros(len) => {
+                    self.zeros(len, |zeros| out.write_all(zeros).at("write"))?;
                     len
                 }
             };
@@ -136,16 +136,29 @@ impl Streaming<'_> {
         take: &mut dyn FnMut(Stretch<'_>) -> Result<()>,
     ) -> Result<()> {
         stream(self.blocks, self.threads, plan, &mut |stretch| {
-            if self.monitor.interrupted() {
-                return Err(Error::new(Class::Interrupted, "interrupted"));
-            }
+            self.go_on()?;
             let len = match stretch {
                 Stretch::Bytes(bytes) => bytes.len() as u64,
-                Stretch::Hole(len) => len,
+                Stretch::Hole(len) | Stretch::Zeros(len) => len,
             };
             self.monitor.add(Count::Bytes, len);
             take(stretch)
         })
+    }
+
+    /// Gives `len` zeros to `take`. There may be more of them than anybody wants to wait for.
+    fn zeros(&self, len: u64, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        super::load::zeros(len, |zeros| {
+            self.go_on()?;
+            take(zeros)
+        })
+    }
+
+    fn go_on(&self) -> Result<()> {
+        if self.monitor.interrupted() {
+            return Err(Error::new(Class::Interrupted, "interrupted"));
+        }
+        Ok(())
     }
 
     /// Streams a plan to `out` and compares what came out with `expected`.
@@ -159,7 +172,9 @@ impl Streaming<'_> {
         self.monitor.expect(Count::Bytes, expected.bytes);
         self.counted(plan, &mut |stretch| match stretch {
             Stretch::Bytes(bytes) => hashing.write_all(bytes).at("write"),
-            Stretch::Hole(len) => super::load::zeros(len, |z| hashing.write_all(z).at("write")),
+            Stretch::Hole(len) | Stretch::Zeros(len) => {
+                self.zeros(len, |zeros| hashing.write_all(zeros).at("write"))
+            }
         })?;
         let digest = hashing.digest();
         if digest == expected {

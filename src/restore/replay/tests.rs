@@ -161,6 +161,7 @@ fn holes_are_told_to_whoever_wants_them() {
             data(store.put(b"abc"), 3),
             Item::Zeros(2),
             Item::Hole(9),
+            Item::Zeros(1 << 40),
         ],
     );
     let mut told = Vec::new();
@@ -169,5 +170,9 @@ fn holes_are_told_to_whoever_wants_them() {
         Ok(())
     };
     streaming(&store).stretches(&node, &mut take).unwrap();
-    assert_eq!(told, ["Hole(5)", "Bytes([97, 98, 99, 0, 0])", "Hole(9)"]);
+    let zeros = format!("Zeros({})", 1_u64 << 40);
+    assert_eq!(
+        told,
+        ["Hole(5)", "Bytes([97, 98, 99, 0, 0])", "Hole(9)", &zeros]
+    );
 }
