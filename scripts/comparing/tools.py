@@ -32,7 +32,11 @@ class Tool:
     def init(self):
         raise NotImplementedError
 
-    one = mount = prune = stream_in = stream_out = export_tar = export_tgz = check = check_data = None
+    def patient(self, command):
+        """The same, but willing to wait for a lock, where a program has one."""
+        return command
+
+    keep = one = mount = prune = stream_in = stream_out = export_tar = export_tgz = check = check_data = None
 
 
 class Repo(Tool):
@@ -74,6 +78,9 @@ class Repo(Tool):
 
     def prune(self, corpus):
         return f"{self.binary} forget {corpus.path.name}~1 && {self.binary} prune"
+
+    def keep(self, count):
+        return [self.binary, "forget", "--keep-last", str(count), "--prune"]
 
     def mount(self, point, corpus):
         return [self.binary, "mount", "--foreground", corpus.path.name, str(point)], point
@@ -117,6 +124,12 @@ class Restic(Tool):
     def prune(self, corpus):
         return ["restic", "forget", "--tag", "corpus", "--keep-last", "1", "--prune"]
 
+    def keep(self, count):
+        return ["restic", "forget", "--keep-last", str(count), "--prune"]
+
+    def patient(self, command):
+        return [*command, "--retry-lock", "10m"]
+
     def mount(self, point, corpus):
         return ["restic", "mount", "--tag", "corpus", str(point)], f"{point}/snapshots/latest{corpus.directory}"
 
@@ -159,6 +172,9 @@ class Rustic(Tool):
 
     def prune(self, corpus):
         return ["rustic", "forget", "--filter-tags", "corpus", "--keep-last", "1", "--prune", "--keep-delete", "0s", "--instant-delete"]
+
+    def keep(self, count):
+        return ["rustic", "forget", "--keep-last", str(count), "--prune", "--keep-delete", "0s", "--instant-delete"]
 
     def mount(self, point, corpus):
         return ["rustic", "mount", "--filter-tags", "corpus", f"latest:{corpus.directory}", str(point)], point
@@ -206,6 +222,13 @@ class Borg(Tool):
 
     def prune(self, corpus):
         return f"borg prune --glob-archives 'corpus*' --keep-last 1 && borg compact --threshold 0"
+
+    def keep(self, count):
+        # Archives of other trees have other names, but a number is all that tells them apart: the last ones are kept with them.
+        return f"borg --lock-wait 600 prune --glob-archives 'corpus*' --keep-last {count} && borg --lock-wait 600 compact"
+
+    def patient(self, command):
+        return command if isinstance(command, str) else [command[0], "--lock-wait", "600", *command[1:]]
 
     def mount(self, point, corpus):
         return ["borg", "mount", "-f", self.last(), str(point)], f"{point}{corpus.directory}"

@@ -8,6 +8,8 @@ use zstd::zstd_safe::{
 
 /// `log2` of [`MAX_RAW_BYTES`]: no frame of ours needs a larger window, and a decoder that stops has to hold the window.
 const WINDOW_LOG_MAX: u32 = MAX_RAW_BYTES.ilog2();
+/// In how many portions the rest of a frame is given to the decoder at most.
+const PORTIONS: usize = 16;
 
 /// Decompresses blocks; one per worker.
 pub struct Decompressor(DCtx<'static>);
@@ -18,6 +20,7 @@ impl Decompressor {
         let mut context = DCtx::try_create().ok_or(CodecError::Failed("out of memory"))?;
         context
             .set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX))
+            .and_then(|_| context.set_parameter(DParameter::StableOutBuffer(true)))
             .map_err(|code| CodecError::Failed(get_error_name(code)))?;
         Ok(Self(context))
     }
@@ -53,7 +56,7 @@ impl Decompressor {
         Ok(())
     }
 
-    /// Replaces what is in `out` by the first `prefix_len` of the `raw_len` bytes that a zstd frame stands for, or a few more. What comes
+    /// Replaces what is in `out` by the first `prefix_len` of the `raw_len` bytes that a zstd frame stands for, and some more. What comes
     /// behind them is not looked at: only for frames that are authenticated as a whole.
     pub fn decompress_prefix(
         &mut self,
@@ -67,18 +70,26 @@ impl Decompressor {
         }
         let prefix_len = prefix_len.min(raw_len);
         out.clear();
-        out.reserve_exact(prefix_len);
+        // Room for all of it, so that zstd needs no window of its own and copies nothing.
+        out.reserve_exact(raw_len);
         self.0
             .reset(ResetDirective::SessionOnly)
             .map_err(|code| CodecError::Failed(get_error_name(code)))?;
-        let mut input = InBuffer::around(stored);
         let mut output = OutBuffer::around(out);
+        // zstd decodes all of the input that it gets, so it gets the share that should do, and then more in small portions.
+        let share = stored.len() as u64 * prefix_len as u64 / raw_len.max(1) as u64;
+        let mut given = usize::try_from(share).unwrap_or(stored.len());
+        let mut consumed = 0;
         loop {
-            let before = (input.pos(), output.pos());
+            given = (given + stored.len() / PORTIONS + 1).min(stored.len());
+            let mut input = InBuffer::around(&stored[..given]);
+            input.set_pos(consumed);
             let left = self.0.decompress_stream(&mut output, &mut input);
             // Behind the end of its frame zstd would go on with a next one; a block is one frame.
             let ended = left.map_err(damaged)? == 0;
-            if ended || output.pos() >= prefix_len || before == (input.pos(), output.pos()) {
+            let still = (consumed, given) == (input.pos(), stored.len());
+            consumed = input.pos();
+            if ended || still || output.pos() >= prefix_len {
                 break;
             }
         }

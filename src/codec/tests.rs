@@ -157,10 +157,13 @@ fn a_prefix_is_decoded_and_little_more() {
             decoded.map(|()| out.clone())
         };
         let found = prefix(&stored, raw.len()).unwrap();
-        assert_eq!(found, raw[..wanted.min(raw.len())]);
+        let least = wanted.min(raw.len());
+        assert!((least..least + (384 << 10)).contains(&found.len()));
+        assert!(raw.starts_with(&found));
         // What is behind the prefix is not even there.
         let cut = stored.len() * (wanted + (256 << 10)).min(raw.len()) / raw.len();
-        assert_eq!(prefix(&stored[..cut], raw.len()).unwrap(), found);
+        let again = prefix(&stored[..cut], raw.len()).unwrap();
+        assert!(again.len() >= least && raw.starts_with(&again));
         if wanted > 1000 {
             assert!(prefix(&stored[..stored.len() / 20], raw.len()).is_err());
         }

@@ -129,7 +129,7 @@ impl Buffers {
         let fits = |buffer: &Vec<u8>| (len..=len + len / 4).contains(&buffer.capacity());
         match kept.iter().position(fits) {
             Some(at) => kept.swap_remove(at),
-            None => Vec::with_capacity(len),
+            None => Vec::with_capacity(len.next_multiple_of(DECODE_STEP)),
         }
     }
 }

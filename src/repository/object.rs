@@ -336,7 +336,7 @@ pub(super) fn decode_block(
     if len > MAX_BLOCK_BYTES {
         return Err(Error::corrupt("it is too long"));
     }
-    let mut raw = take_buffer(len.min(up_to));
+    let mut raw = take_buffer(len);
     let decoded = if up_to < len && entry.codec == Codec::Zstd {
         decompressor.decompress_prefix(&bytes, len, up_to, &mut raw)
     } else {
