@@ -367,6 +367,15 @@ impl Backend for Faulty {
         self.whole(Op::RemoveLeftovers, None, || self.inner.remove_leftovers())
     }
 
+    // Neither is a call on an object, and what either does shows in those that are.
+    fn draw_on_reserve(&self, allowed: bool) {
+        self.inner.draw_on_reserve(allowed);
+    }
+
+    fn fill_reserve(&self) -> Result<bool> {
+        self.inner.fill_reserve()
+    }
+
     fn location(&self) -> String {
         self.inner.location()
     }

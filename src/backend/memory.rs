@@ -185,6 +185,12 @@ impl Backend for Memory {
         Ok(0)
     }
 
+    fn draw_on_reserve(&self, _: bool) {}
+
+    fn fill_reserve(&self) -> Result<bool> {
+        Ok(true)
+    }
+
     fn location(&self) -> String {
         "memory".to_owned()
     }

@@ -65,6 +65,13 @@ pub trait Backend: Send + Sync {
     /// Removes what interrupted writes left behind, but nothing that a live writer still works on; tells how many.
     fn remove_leftovers(&self) -> Result<u64>;
 
+    /// From `true` on, until `false`, objects that are no packs are written into space that is set aside where there is no other: for
+    /// commands that free space, or change who may. Calls nest. Where nothing is set aside this does nothing.
+    fn draw_on_reserve(&self, allowed: bool);
+
+    /// Sets space aside, as far as there is room, where some is missing; true if nothing is.
+    fn fill_reserve(&self) -> Result<bool>;
+
     /// Where this is, for messages: a path or a URL without secrets.
     fn location(&self) -> String;
 

@@ -149,6 +149,12 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
         .hint_for(Class::Denied, || {
             "choose a place you may write to with --repo".into()
         })?;
+    if !created.reserve {
+        context.monitor().say(
+            "there is no room to set space aside, without which 'repo prune' may not work once the disk is full: \
+             the next ingest or prune tries again",
+        );
+    }
     let mut out = Output::new();
     if context.json() {
         out.json(&View {

@@ -17,6 +17,7 @@ mod plans;
 mod record;
 mod refresh;
 mod reindex;
+mod reserve;
 pub mod scratch;
 mod session;
 pub mod shelf;

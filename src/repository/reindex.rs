@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use super::Repository;
 use super::object::{crypto, key_of};
 use super::session::remove_ended;
-use super::writer::Indexer;
+use super::writer::{Indexer, OBJECT_BYTES};
 use crate::crypto::seal::WriterKeys;
 use crate::error::{Class, Result};
 use crate::format::header::ObjectKind;
@@ -19,8 +19,9 @@ impl Repository {
         self.match_packs(monitor).map(drop)
     }
 
-    /// Writes what `old` lists, but for doomed packs, into new index objects; then removes the old ones. At no instant a pack that
-    /// stays is listed nowhere. Only the executor of plans may.
+    /// Writes what `old` lists, but for doomed packs, into new index objects, each time before the old ones that said it go. At no
+    /// instant a pack that stays is listed nowhere. Small ones become one; no more space is needed at once than for one of the largest.
+    /// Only the executor of plans may.
     pub(crate) fn replace_index_objects(
         &self,
         old: &BTreeSet<ObjectId>,
@@ -31,7 +32,18 @@ impl Repository {
         let mut indexer = Indexer::new(&keys)?;
         let mut done = HashSet::new();
         let mut read = Vec::new();
+        let mut gathered = 0;
         for id in old {
+            let key = key_of(ObjectKind::Index, id);
+            let bytes = match self.backend().size(&key) {
+                Err(e) if e.class() == Class::NotFound => continue,
+                bytes => bytes?,
+            };
+            if gathered > 0 && gathered + bytes > OBJECT_BYTES as u64 {
+                self.exchange(&mut indexer, &mut read)?;
+                gathered = 0;
+            }
+            gathered += bytes;
             let listed = self.index_records(id, &mut |record| {
                 // One that another index object lists as well (an executor that was killed wrote that) needs no second entry.
                 if is_doomed(&record.id) || !done.insert(record.id) {
@@ -51,10 +63,17 @@ impl Repository {
                 Err(e) => return Err(e),
             }
         }
+        self.exchange(&mut indexer, &mut read)
+    }
+
+    /// Writes what was gathered; then removes the objects that it was read from.
+    fn exchange(&self, indexer: &mut Indexer, read: &mut Vec<ObjectId>) -> Result<()> {
         indexer.write(self)?;
-        for id in &read {
+        for id in &*read {
             remove_ended(self.backend().as_ref(), &key_of(ObjectKind::Index, id))?;
         }
-        self.catalog().remove_index_objects(&read)
+        self.catalog().remove_index_objects(read)?;
+        read.clear();
+        Ok(())
     }
 }

@@ -51,6 +51,8 @@ pub struct Created {
     pub id: RepositoryId,
     /// Its first slot.
     pub slot: SlotInfo,
+    /// There was room for the space that is set aside for pruning a full disk.
+    pub reserve: bool,
 }
 
 impl SlotOptions {
@@ -92,9 +94,12 @@ impl Repository {
         backend.prepare()?;
         write_slot(backend, &slot)?;
         backend.write_new(&Key::config(), &bytes)?;
+        // Where there is no room for it, or no right to it, everything else works.
+        let reserve = backend.fill_reserve().unwrap_or(false);
         Ok(Created {
             id,
             slot: slot.info().clone(),
+            reserve,
         })
     }
 
@@ -145,6 +150,7 @@ impl Repository {
     /// Adds a key slot.
     pub fn add_slot(&self, unlock: Unlock<'_>, options: &SlotOptions) -> Result<SlotInfo> {
         self.require_full("add a key")?;
+        let _drawing = self.draw_on_reserve();
         let slot = Slot::create(self.id, self.keyring(), unlock, &options.as_new())
             .map_err(crypto("make the key slot"))?;
         write_slot(self.backend.as_ref(), &slot)?;
@@ -154,6 +160,7 @@ impl Repository {
     /// Removes the slot whose id begins with `id` (at least 3 digits). The last full slot stays: without it nobody could read anything again.
     pub fn remove_slot(&self, id: &str) -> Result<SlotInfo> {
         self.require_full("remove a key")?;
+        let _drawing = self.draw_on_reserve();
         let slots = self.verified_slots()?;
         let mut matching = slots
             .iter()
@@ -199,6 +206,7 @@ impl Repository {
         kdf: KdfParams,
         now: i64,
     ) -> Result<SlotInfo> {
+        let _drawing = self.draw_on_reserve();
         let (slot, keyring) = open_slot(self.backend.as_ref(), self.id, old)?;
         let info = slot.info().clone();
         let options = NewSlot {
@@ -234,6 +242,7 @@ impl Repository {
     /// No data is rewritten. Returns the new epoch's number.
     pub fn rotate(&self) -> Result<u32> {
         self.require_full("rotate the keys")?;
+        let _drawing = self.draw_on_reserve();
         let slots = self.verified_slots()?;
         let mut keyring = self.keyring().clone();
         keyring.rotate().map_err(crypto("rotate the keys"))?;

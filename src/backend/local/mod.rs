@@ -11,6 +11,7 @@
 mod handles;
 mod held;
 mod list;
+mod reserve;
 mod write;
 
 use std::fs;
@@ -30,6 +31,7 @@ pub struct Local {
     root: PathBuf,
     handles: Handles,
     written: write::Directories,
+    reserve: reserve::Reserve,
 }
 
 impl Local {
@@ -39,6 +41,7 @@ impl Local {
             root: root.into(),
             handles: Handles::new(OPEN_FILES),
             written: write::Directories::default(),
+            reserve: reserve::Reserve::default(),
         }
     }
 
@@ -124,8 +127,9 @@ fn path_error(verb: &str, path: &Path, error: io::Error) -> Error {
     }
 }
 
-/// What is foreign to a repository but may lie in its directory: the root of a fresh file system has it.
-const HARMLESS: &[&str] = &["lost+found"];
+/// What is no object but may lie in a directory that becomes a repository: the root of a fresh file system has the first, and an
+/// init that was killed leaves the second.
+const HARMLESS: &[&str] = &["lost+found", reserve::FOLDER];
 
 impl Backend for Local {
     fn prepare(&self) -> Result<()> {
@@ -187,11 +191,15 @@ impl Backend for Local {
     }
 
     fn write_new(&self, key: &Key, bytes: &[u8]) -> Result<()> {
-        self.written.write_new(&self.root, key, bytes)
+        self.reserve.write(&self.root, key.area(), || {
+            self.written.write_new(&self.root, key, bytes)
+        })
     }
 
     fn hold(&self, key: &Key, bytes: &[u8]) -> Result<Box<dyn Held>> {
-        let file = self.written.hold(&self.root, key, bytes)?;
+        let file = self.reserve.write(&self.root, key.area(), || {
+            self.written.hold(&self.root, key, bytes)
+        })?;
         Ok(Box::new(held::LockedFile::new(file, self.path(key))))
     }
 
@@ -223,6 +231,14 @@ impl Backend for Local {
 
     fn remove_leftovers(&self) -> Result<u64> {
         list::remove_leftovers(&self.root)
+    }
+
+    fn draw_on_reserve(&self, allowed: bool) {
+        self.reserve.draw(allowed);
+    }
+
+    fn fill_reserve(&self) -> Result<bool> {
+        reserve::fill(&self.root)
     }
 
     fn location(&self) -> String {

@@ -119,6 +119,11 @@ pub(super) fn create_directories(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Makes one directory for this user only, or finds it made. Its name need not be durable.
+pub(super) fn create_folder(path: &Path) -> io::Result<()> {
+    create_directory(&private_directory(), path)
+}
+
 /// Makes a directory, or finds it made.
 fn create_directory(builder: &DirBuilder, path: &Path) -> io::Result<()> {
     match builder.create(path) {

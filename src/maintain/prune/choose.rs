@@ -26,6 +26,14 @@ struct Pack {
     condemned: bool,
 }
 
+impl Pack {
+    /// About how many stored bytes of it nothing needs here.
+    fn garbage(&self, row: &PackRow) -> u64 {
+        let share = u128::from(row.stored_bytes) * u128::from(self.raw - self.used);
+        u64::try_from(share / u128::from(self.raw.max(1))).unwrap_or(u64::MAX)
+    }
+}
+
 /// See the module.
 pub(super) struct Choice {
     packs: Vec<Pack>,
@@ -86,10 +94,6 @@ impl Choice {
 
     fn choose(&mut self, table: &Table, options: &PruneOptions) {
         let rows = table.rows();
-        let garbage = |pack: &Pack, row: &PackRow| {
-            let share = u128::from(row.stored_bytes) * u128::from(pack.raw - pack.used);
-            u64::try_from(share / u128::from(pack.raw.max(1))).unwrap_or(u64::MAX)
-        };
         let mut chosen = 0;
         let mut stored = 0_u64;
         let mut unused = 0_u64;
@@ -105,7 +109,7 @@ impl Choice {
                 continue;
             }
             stored += row.stored_bytes;
-            let garbage = garbage(pack, row);
+            let garbage = pack.garbage(row);
             if garbage > 0 {
                 unused += garbage;
                 partly.push((at, garbage));
@@ -156,6 +160,19 @@ impl Choice {
     /// That pack stays after all.
     pub(super) fn keep(&mut self, at: usize) {
         self.packs[at].condemned = false;
+    }
+
+    /// All packs that something is reached in stay after all; true if others are condemned.
+    pub(super) fn keep_reached(&mut self, table: &Table) -> bool {
+        let mut others = false;
+        for (row, pack) in table.rows().iter().zip(&mut self.packs) {
+            if pack.condemned && pack.reached {
+                pack.condemned = false;
+                self.unused_bytes += pack.garbage(row);
+            }
+            others |= pack.condemned;
+        }
+        others
     }
 
     /// All condemned packs.

@@ -34,6 +34,7 @@ use crate::repository::{
 };
 use choose::Choice;
 use mark::Mark;
+use repack::Copied;
 use table::{Bits, Table};
 
 /// How much garbage may stay.
@@ -181,6 +182,7 @@ pub fn prune(
     monitor: &Arc<dyn Monitor>,
 ) -> Result<PruneReport> {
     repository.require_full("prune")?;
+    let _drawing = (!options.dry_run).then(|| repository.draw_on_reserve());
     // What is released now can be condemned again at once: else it would stay until the prune after this one.
     let before = if options.dry_run {
         Settled::default()
@@ -226,7 +228,17 @@ pub fn prune(
         (&table, &reached),
         &mut choice,
         monitor,
-    )?;
+    );
+    let copied = match copied {
+        // What nothing needs can go all the same, and then there may be room.
+        Err(e) if e.class() == Class::Full && choice.keep_reached(&table) => {
+            monitor.warn(&format!(
+                "there is no room to repack: only packs that nothing needs are removed; prune again then ({e})"
+            ));
+            Copied::default()
+        }
+        copied => copied?,
+    };
     choice.tell(&table, &mut report);
     report.copied_bytes = copied.bytes;
     report.written_bytes = copied.written_bytes;

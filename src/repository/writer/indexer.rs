@@ -13,7 +13,7 @@ use crate::id::PackId;
 /// Raw bytes at which a block of an index object is closed.
 const BLOCK_BYTES: usize = 1 << 20;
 /// Stored bytes at which an index object is closed.
-const OBJECT_BYTES: usize = 8 << 20;
+pub(crate) const OBJECT_BYTES: usize = 8 << 20;
 /// Level for directories and index objects: mostly ids, which do not compress.
 pub(crate) const LEVEL: i32 = 1;
 

@@ -41,7 +41,7 @@ use crate::id::{ChunkId, SnapshotId};
 use crate::progress::{Count, Monitor};
 use claims::Claims;
 pub(crate) use homes::Homes;
-pub(crate) use indexer::Indexer;
+pub(crate) use indexer::{Indexer, OBJECT_BYTES};
 use meta::MetaLane;
 use workers::Slot;
 
@@ -164,6 +164,8 @@ impl Writer {
     ) -> Result<Self> {
         // The order is the safety of pruning: the session, then plans, then packs.
         let session = Arc::new(repository.begin_session(SessionKind::Writer)?);
+        // An earlier prune may have used up what is set aside; what is added from now on must not take it for good.
+        drop(repository.backend().fill_reserve());
         repository.remove_ended_sessions()?;
         let homes = Homes::look(repository, monitor.as_ref())?;
         Self::start(repository, session, homes, (options, monitor))
