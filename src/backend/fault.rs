@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::{Area, Backend, Held, Key};
+use super::{Area, Backend, Drawn, Held, Key};
 use crate::error::{Class, Error, Result};
 
 /// A method of [`Backend`].
@@ -368,8 +368,8 @@ impl Backend for Faulty {
     }
 
     // Neither is a call on an object, and what either does shows in those that are.
-    fn draw_on_reserve(&self, allowed: bool) {
-        self.inner.draw_on_reserve(allowed);
+    fn draw_on_reserve(&self, what: Drawn, allowed: bool) {
+        self.inner.draw_on_reserve(what, allowed);
     }
 
     fn fill_reserve(&self) -> Result<bool> {

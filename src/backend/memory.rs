@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Area, Backend, Held, Key};
+use super::{Area, Backend, Drawn, Held, Key};
 use crate::error::{Class, Error, Result};
 
 /// Objects in a map. Nothing outlives the value; "durable" means as long as it lives.
@@ -185,7 +185,7 @@ impl Backend for Memory {
         Ok(0)
     }
 
-    fn draw_on_reserve(&self, _: bool) {}
+    fn draw_on_reserve(&self, _: Drawn, _: bool) {}
 
     fn fill_reserve(&self) -> Result<bool> {
         Ok(true)

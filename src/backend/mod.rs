@@ -65,9 +65,9 @@ pub trait Backend: Send + Sync {
     /// Removes what interrupted writes left behind, but nothing that a live writer still works on; tells how many.
     fn remove_leftovers(&self) -> Result<u64>;
 
-    /// From `true` on, until `false`, objects that are no packs are written into space that is set aside where there is no other: for
-    /// commands that free space, or change who may. Calls nest. Where nothing is set aside this does nothing.
-    fn draw_on_reserve(&self, allowed: bool);
+    /// From `true` on, until `false`, such objects are written into space that is set aside where there is no other: for commands that
+    /// free space, or change who may. Calls nest. Where nothing is set aside this does nothing.
+    fn draw_on_reserve(&self, what: Drawn, allowed: bool);
 
     /// Sets space aside, as far as there is room, where some is missing; true if nothing is.
     fn fill_reserve(&self) -> Result<bool>;
@@ -83,6 +83,15 @@ pub trait Backend: Send + Sync {
             Err(error) => Err(error),
         }
     }
+}
+
+/// What may take the space that is set aside; see [`Backend::draw_on_reserve`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drawn {
+    /// All objects but packs.
+    Small,
+    /// Packs.
+    Packs,
 }
 
 /// An object that is held; see [`Backend::hold`].

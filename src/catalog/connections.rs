@@ -1,11 +1,15 @@
 //! The connections of one open catalog: one writer, a few readers, and what SQLite's errors mean to callers.
 //!
+//! Where the file cannot be written any more (a full disk, a medium that became read-only), what is in it is copied to memory, and the
+//! process goes on there: the file stays as it is, and whoever opens it next catches up from the repository.
+//!
 //! All connections are opened together, so that they all see the same file even if another process replaces the
 //! catalog later. Nobody holds a connection while calling back into other code, so waiting for one always ends.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use rusqlite::backup::Backup;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 use super::open::OpenFile;
@@ -20,7 +24,14 @@ pub(super) struct Connections {
     returned: Condvar,
     file: Option<OpenFile>,
     damaged: AtomicBool,
+    /// The writer is in memory, and so is what must be read.
+    in_memory: AtomicBool,
+    /// Why it moved there, until somebody asks.
+    moved: Mutex<Option<String>>,
 }
+
+/// Pages that are copied to memory at a time.
+const COPY_PAGES: std::ffi::c_int = 4096;
 
 impl Connections {
     /// Around open connections; no readers and no file means that it is in memory.
@@ -33,8 +44,10 @@ impl Connections {
             writer: Mutex::new(writer),
             readers: Mutex::new(readers),
             returned: Condvar::new(),
+            in_memory: AtomicBool::new(file.is_none()),
             file,
             damaged: AtomicBool::new(false),
+            moved: Mutex::default(),
         }
     }
 
@@ -43,7 +56,7 @@ impl Connections {
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T> {
-        if self.file.is_none() {
+        if self.in_memory.load(Ordering::Acquire) {
             return work(&self.writer()).map_err(|e| self.failed(&e));
         }
         let lease = self.lease();
@@ -54,19 +67,54 @@ impl Connections {
         result.map_err(|e| self.failed(&e))
     }
 
-    /// Runs `work` in one write transaction, which is committed if it succeeds and undone if not.
+    /// Runs `work` in one write transaction, which is committed if it succeeds and undone if not; once more in memory if the file
+    /// cannot be written.
     pub(super) fn write<T>(
         &self,
-        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+        work: impl Fn(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T> {
         let mut writer = self.writer();
-        let run = || {
+        let run = |writer: &mut Connection| {
             let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = work(&transaction)?;
             transaction.commit()?;
             Ok(value)
         };
-        run().map_err(|e| self.failed(&e))
+        match run(&mut writer) {
+            Err(error) if is_unwritable(&error) && !self.in_memory.load(Ordering::Acquire) => {
+                self.move_to_memory(&mut writer, &error)?;
+                run(&mut writer)
+            }
+            result => result,
+        }
+        .map_err(|e| self.failed(&e))
+    }
+
+    /// Goes on with a copy in memory. If that cannot be made either, the first error is what counts.
+    fn move_to_memory(&self, writer: &mut Connection, why: &rusqlite::Error) -> Result<()> {
+        let copy = || {
+            let mut memory = Connection::open_in_memory()?;
+            super::schema::configure(&memory, super::open::WRITER_CACHE_KIB)?;
+            Backup::new(writer, &mut memory)?.run_to_completion(
+                COPY_PAGES,
+                std::time::Duration::ZERO,
+                None,
+            )?;
+            Ok(memory)
+        };
+        *writer = copy().map_err(|_: rusqlite::Error| self.failed(why))?;
+        self.in_memory.store(true, Ordering::Release);
+        *self.moved.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(format!("{}: {why}", self.name()));
+        Ok(())
+    }
+
+    /// Why it moved to memory; once.
+    pub(super) fn take_moved(&self) -> Option<String> {
+        self.moved
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     /// Whether an operation met damage. The next opening replaces the file.
@@ -148,6 +196,20 @@ impl Drop for Lease<'_> {
         readers.extend(self.connection.take());
         self.of.returned.notify_one();
     }
+}
+
+/// Whether an error says that nothing can be written to the file.
+fn is_unwritable(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DiskFull
+                | ErrorCode::ReadOnly
+                | ErrorCode::PermissionDenied
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::CannotOpen
+        )
+    )
 }
 
 /// Whether an error says that the file is no sound catalog.

@@ -22,7 +22,7 @@ use crate::id::RepositoryId;
 /// Connections that read, beside the one that writes.
 const READERS: usize = 4;
 /// Page cache of the writer; it sorts whole packs into the tree.
-const WRITER_CACHE_KIB: i64 = 16 << 10;
+pub(super) const WRITER_CACHE_KIB: i64 = 16 << 10;
 /// Page cache of each reader; the kernel caches the rest.
 const READER_CACHE_KIB: i64 = 4 << 10;
 /// Pages that the log gathers before they are copied into the database: 32 MiB.
@@ -113,20 +113,40 @@ fn open_file(path: &Path, repository: RepositoryId) -> Result<(Connections, Open
     }
     let _lock = lock(path)?;
     let fresh = create_empty(path).map_err(unusable)?;
-    match connect(path, repository) {
+    let connect = || {
+        connect(path, repository).map_err(|unfit| match unfit {
+            Unfit::Failure(Failure::Unusable(reason)) => {
+                let space = if is_full(path) {
+                    "; no space is left there"
+                } else {
+                    ""
+                };
+                let reason = format!("{}: {reason}{space}", path.display());
+                Unfit::Failure(Failure::Unusable(reason))
+            }
+            other => other,
+        })
+    };
+    match connect() {
         Ok(connections) if fresh => Ok((connections, Opened::Fresh)),
         Ok(connections) => Ok((connections, Opened::Existing)),
         Err(Unfit::Failure(failure)) => Err(failure),
         Err(Unfit::Replace(reason)) => {
             remove(path).map_err(unusable)?;
             create_empty(path).map_err(unusable)?;
-            match connect(path, repository) {
+            match connect() {
                 Ok(connections) => Ok((connections, Opened::Replaced(reason))),
                 Err(Unfit::Failure(failure)) => Err(failure),
                 Err(Unfit::Replace(reason)) => Err(Failure::Unusable(reason)),
             }
         }
     }
+}
+
+/// Whether the place has no space or no inodes left: SQLite does not say why it cannot do something.
+fn is_full(path: &Path) -> bool {
+    rustix::fs::statvfs(path)
+        .is_ok_and(|now| now.f_bavail < 16 || now.f_ffree == 0 && now.f_files > 0)
 }
 
 /// Makes the file, for this user only: SQLite would make it by the umask. True if it was not there or is empty.

@@ -132,6 +132,12 @@ impl Catalog {
             .write(|transaction| transaction.execute_batch(schema::CLEAR))
     }
 
+    /// Why its file could not be written any more, if it moved to memory since this was asked last. The process goes on with all that
+    /// was known; what is new is known to it alone.
+    pub fn take_moved(&self) -> Option<String> {
+        self.connections.take_moved()
+    }
+
     /// Whether an operation met damage. The file is dropped then, and the next opening makes a new one.
     pub fn is_damaged(&self) -> bool {
         self.connections.is_damaged()

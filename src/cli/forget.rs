@@ -31,7 +31,7 @@ use crate::repository::{Repository, SnapshotInfo};
 Examples:
   repo forget web~3 1f2e3d4c
   repo forget --keep-last 3 --keep-daily 7 --keep-weekly 5 --keep-monthly 12 --prune
-  repo forget --keep-within 30d --keep-tag release --dry-run
+  repo forget --keep-within 30d --keep-tag release --dry-run --prune
   repo forget --name logs --max-age 8w --max-total-size 500G
   repo forget --unpin web~3")]
 pub(super) struct Args {
@@ -46,7 +46,7 @@ pub(super) struct Args {
     /// Say what would stay and what would go, and why; change nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
-    /// Then free the space, as 'repo prune' does
+    /// Then free the space, as 'repo prune' does; with --dry-run, say what that would free
     #[arg(long)]
     prune: bool,
     #[command(flatten)]
@@ -175,11 +175,15 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
                 .hint_for(Class::Refused, unpin)?;
         }
     }
-    // What would be freed is known only once the snapshots are gone.
-    let pruned = if args.prune && !args.dry_run {
-        Some(prune::work(&repository, args.how, false, context)?)
-    } else {
-        None
+    let pruned = match (args.prune, args.dry_run) {
+        (false, _) => None,
+        (true, false) => Some(prune::work(&repository, args.how, false, context)?),
+        (true, true) => {
+            let dropped = verdicts.iter().filter(|verdict| !verdict.keep);
+            let mut absent: Vec<_> = dropped.map(|verdict| verdict.snapshot.id).collect();
+            absent.extend(&damaged);
+            Some(prune::without(&repository, (args.how, &absent), context)?)
+        }
     };
     show(args, context, (verdicts, &damaged), pruned.as_ref())
 }
@@ -298,7 +302,7 @@ fn show(
             forgotten,
             snapshots: views.collect(),
             unreadable: damaged.iter().map(SnapshotId::to_hex).collect(),
-            prune: pruned.map(|report| prune::View::new(report, false)),
+            prune: pruned.map(|report| prune::View::new(report, args.dry_run)),
         })?;
         return out.finish();
     }
@@ -312,7 +316,7 @@ fn show(
         let counted = text::counted(forgotten, "snapshot", "snapshots");
         out.line(format!("{verb} {counted}, kept {}", text::count(kept)))?;
         if let Some(report) = pruned {
-            prune::show(report, false, &mut out)?;
+            prune::show(report, args.dry_run, &mut out)?;
         } else if forgotten > 0 && !args.dry_run {
             context.monitor().say("'repo prune' frees the space");
         }

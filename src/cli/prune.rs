@@ -8,7 +8,10 @@ use super::measure;
 use super::output::{Output, Table};
 use super::text;
 use crate::error::Class;
-use crate::maintain::prune::{MaxUnused, Packs, PruneOptions, PruneReport, Settled, prune};
+use crate::id::SnapshotId;
+use crate::maintain::prune::{
+    MaxUnused, Packs, PruneOptions, PruneReport, Settled, foresee, prune,
+};
 use crate::repository::Repository;
 
 /// Free the space of what no snapshot needs any more
@@ -92,6 +95,7 @@ pub(super) struct View {
     copied_bytes: u64,
     written_bytes: u64,
     unused_bytes: u64,
+    gained_bytes: u64,
     in_progress: PacksView,
     removed: PacksView,
     released: u64,
@@ -116,6 +120,7 @@ impl View {
             copied_bytes: report.copied_bytes,
             written_bytes: report.written_bytes,
             unused_bytes: report.unused_bytes,
+            gained_bytes: report.gained_bytes,
             in_progress: PacksView::new(report.in_progress),
             removed: PacksView::new(report.settled.removed),
             released: report.settled.released,
@@ -144,22 +149,50 @@ pub(super) fn work(
     dry_run: bool,
     context: &Context,
 ) -> Done<PruneReport> {
-    let options = PruneOptions {
-        max_unused: how.max_unused,
-        max_repack_bytes: how.max_repack_size,
-        dry_run,
-        ..PruneOptions::default()
-    };
     let drawing = context.monitor().draw("pruning");
-    let report = prune(repository, &options, &context.library_monitor());
+    let report = prune(
+        repository,
+        &how.options(dry_run),
+        &context.library_monitor(),
+    );
     drop(drawing);
     report
         .hint_for(Class::Interrupted, || {
             "what was done is kept; the next prune goes on".to_owned()
         })
         .hint_for(Class::Full, || {
-            "'repo prune --max-unused 100%' repacks nothing and needs almost no space".to_owned()
+            "every pack holds something that is still needed, and to repack one takes room: forget more snapshots, or make \
+             room for some packs"
+                .to_owned()
         })
+}
+
+/// What a prune would do without these snapshots.
+pub(super) fn without(
+    repository: &std::sync::Arc<Repository>,
+    (how, absent): (How, &[SnapshotId]),
+    context: &Context,
+) -> Done<PruneReport> {
+    let drawing = context.monitor().draw("looking");
+    let report = foresee(
+        repository,
+        &how.options(true),
+        absent,
+        &context.library_monitor(),
+    );
+    drop(drawing);
+    Ok(report?)
+}
+
+impl How {
+    fn options(self, dry_run: bool) -> PruneOptions {
+        PruneOptions {
+            max_unused: self.max_unused,
+            max_repack_bytes: self.max_repack_size,
+            dry_run,
+            ..PruneOptions::default()
+        }
+    }
 }
 
 /// Tells a person.
@@ -191,7 +224,15 @@ pub(super) fn show(report: &PruneReport, dry_run: bool, out: &mut Output) -> Don
         let readers = text::counted(report.readers, "reader", "readers");
         table.fact("kept for", format!("{readers} besides the snapshots"));
     }
-    if !dry_run {
+    if dry_run {
+        let about = if report.repacked.count > 0 {
+            "about "
+        } else {
+            ""
+        };
+        let gained = text::bytes(report.gained_bytes);
+        table.fact("would free", format!("{about}{gained}"));
+    } else {
         table.fact("freed", packs(report.settled.removed));
     }
     if report.settled.released > 0 {

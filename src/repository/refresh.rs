@@ -32,6 +32,7 @@ impl Repository {
         } else {
             0
         };
+        self.tell_moved(monitor);
         if let Opened::InMemory(reason) = opened {
             monitor.note(&format!(
                 "the catalog cannot be kept ({reason}): every command makes it anew; say another place with --cache-dir or \
@@ -50,6 +51,16 @@ impl Repository {
         Ok(())
     }
 
+    /// Says if the catalog cannot be written any more. What must end well does not end because of that.
+    pub(crate) fn tell_moved(&self, monitor: &dyn Monitor) {
+        if let Some(reason) = self.catalog().take_moved() {
+            monitor.note(&format!(
+                "the catalog cannot be kept up to date ({reason}): what is new to it is read again by every command; make room there, \
+                 or say another place with --cache-dir or REPO_CACHE_DIR"
+            ));
+        }
+    }
+
     /// Takes in every pack that the catalog does not know.
     pub(super) fn search_packs(&self) -> Result<()> {
         self.refresh_indexes(&Silent)?;
@@ -63,7 +74,9 @@ impl Repository {
         if taken.unreadable > 0 {
             self.adopt_packs(monitor)?;
         }
-        self.refresh_snapshots(monitor)
+        self.refresh_snapshots(monitor)?;
+        self.tell_moved(monitor);
+        Ok(())
     }
 
     pub(super) fn refresh_indexes(&self, monitor: &dyn Monitor) -> Result<Taken> {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use super::neighbours::Neighbours;
 use super::object::crypto;
 use super::{BlockCache, Repository};
-use crate::backend::{Area, Backend, Key};
+use crate::backend::{Area, Backend, Drawn, Key};
 use crate::catalog::{Catalog, CatalogPlace};
 use crate::crypto::seal::ObjectKeys;
 use crate::crypto::slot::{NewSlot, Slot, SlotInfo, SlotKind, Unlock};
@@ -150,7 +150,7 @@ impl Repository {
     /// Adds a key slot.
     pub fn add_slot(&self, unlock: Unlock<'_>, options: &SlotOptions) -> Result<SlotInfo> {
         self.require_full("add a key")?;
-        let _drawing = self.draw_on_reserve();
+        let _drawing = self.draw_on_reserve(Drawn::Small);
         let slot = Slot::create(self.id, self.keyring(), unlock, &options.as_new())
             .map_err(crypto("make the key slot"))?;
         write_slot(self.backend.as_ref(), &slot)?;
@@ -160,7 +160,7 @@ impl Repository {
     /// Removes the slot whose id begins with `id` (at least 3 digits). The last full slot stays: without it nobody could read anything again.
     pub fn remove_slot(&self, id: &str) -> Result<SlotInfo> {
         self.require_full("remove a key")?;
-        let _drawing = self.draw_on_reserve();
+        let _drawing = self.draw_on_reserve(Drawn::Small);
         let slots = self.verified_slots()?;
         let mut matching = slots
             .iter()
@@ -206,7 +206,7 @@ impl Repository {
         kdf: KdfParams,
         now: i64,
     ) -> Result<SlotInfo> {
-        let _drawing = self.draw_on_reserve();
+        let _drawing = self.draw_on_reserve(Drawn::Small);
         let (slot, keyring) = open_slot(self.backend.as_ref(), self.id, old)?;
         let info = slot.info().clone();
         let options = NewSlot {
@@ -242,7 +242,7 @@ impl Repository {
     /// No data is rewritten. Returns the new epoch's number.
     pub fn rotate(&self) -> Result<u32> {
         self.require_full("rotate the keys")?;
-        let _drawing = self.draw_on_reserve();
+        let _drawing = self.draw_on_reserve(Drawn::Small);
         let slots = self.verified_slots()?;
         let mut keyring = self.keyring().clone();
         keyring.rotate().map_err(crypto("rotate the keys"))?;

@@ -13,6 +13,7 @@ mod errors;
 mod export;
 mod fixture;
 mod forget;
+mod full_disk;
 mod help;
 mod ingest;
 mod limits;

@@ -19,7 +19,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use self::handles::Handles;
-use super::{Area, Backend, Held, Key};
+use super::{Area, Backend, Drawn, Held, Key};
 use crate::error::{Class, Error, Result};
 
 /// How many files of packs stay open, so that random reads do not open one each.
@@ -233,8 +233,8 @@ impl Backend for Local {
         list::remove_leftovers(&self.root)
     }
 
-    fn draw_on_reserve(&self, allowed: bool) {
-        self.reserve.draw(allowed);
+    fn draw_on_reserve(&self, what: Drawn, allowed: bool) {
+        self.reserve.draw(what, allowed);
     }
 
     fn fill_reserve(&self) -> Result<bool> {

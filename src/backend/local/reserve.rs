@@ -1,8 +1,8 @@
 //! Space that is set aside, so that what frees space still works where none is left.
 //!
-//! `reserve/` beside the areas holds files of [`PIECE_BYTES`] whose space is allocated and whose content is nothing. A write of a
-//! small object that finds no space, by a command that draws on the reserve, removes one piece after the other until it fits:
-//! each gives back its bytes and its inode. Packs never take it: what repacks needs space of its own. The pieces are made again by the next
+//! `reserve/` beside the areas holds files of [`PIECE_BYTES`] whose space is allocated and whose content is nothing. A write that
+//! finds no space, by a command that draws on the reserve, removes one piece after the other until it fits: each gives back its bytes and
+//! its inode. The pieces are made again by the next
 //! command that fills the reserve, as far as there is room; one that is missing, short or of other bytes does no harm.
 
 use std::fs::{self, File};
@@ -14,14 +14,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
-use super::{Area, list, path_error, write};
+use super::{Area, Drawn, list, path_error, write};
 use crate::error::{Class, Result};
 
 /// The folder.
 pub(super) const FOLDER: &str = "reserve";
 /// What one file holds.
 const PIECE_BYTES: u64 = 256 << 10;
-/// Sessions, plans and slots, beside the longest index object: that is written anew before the old one goes.
+/// Sessions, plans, slots and what a prune without room repacks, beside the longest index object: that is written anew before the old one goes.
 const BASE_BYTES: u64 = 3 << 20;
 /// Index objects are closed at 8 MiB and a block.
 const MOST_BYTES: u64 = 16 << 20;
@@ -29,16 +29,24 @@ const MOST_BYTES: u64 = 16 << 20;
 /// Who draws on the reserve.
 #[derive(Debug, Default)]
 pub(super) struct Reserve {
-    drawing: AtomicUsize,
+    small: AtomicUsize,
+    packs: AtomicUsize,
 }
 
 impl Reserve {
+    fn drawing(&self, what: Drawn) -> &AtomicUsize {
+        match what {
+            Drawn::Small => &self.small,
+            Drawn::Packs => &self.packs,
+        }
+    }
+
     /// Lets writes draw on it, until the same is called with false.
-    pub(super) fn draw(&self, allowed: bool) {
+    pub(super) fn draw(&self, what: Drawn, allowed: bool) {
         if allowed {
-            self.drawing.fetch_add(1, Ordering::SeqCst);
+            self.drawing(what).fetch_add(1, Ordering::SeqCst);
         } else {
-            self.drawing.fetch_sub(1, Ordering::SeqCst);
+            self.drawing(what).fetch_sub(1, Ordering::SeqCst);
         }
     }
 
@@ -49,12 +57,15 @@ impl Reserve {
         area: Area,
         mut write: impl FnMut() -> Result<T>,
     ) -> Result<T> {
+        let what = match area {
+            Area::Data | Area::Meta => Drawn::Packs,
+            _ => Drawn::Small,
+        };
         loop {
             match write() {
                 Err(e)
                     if e.class() == Class::Full
-                        && !matches!(area, Area::Data | Area::Meta)
-                        && self.drawing.load(Ordering::SeqCst) > 0
+                        && self.drawing(what).load(Ordering::SeqCst) > 0
                         && give_back(root) => {}
                 other => return other,
             }
@@ -138,4 +149,94 @@ fn written_out(file: &mut File) -> io::Result<()> {
     blake3::Hasher::new().finalize_xof().fill(&mut bytes);
     file.write_all(&bytes)?;
     rustix::fs::fdatasync(file).map_err(io::Error::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    fn pieces(root: &Path) -> usize {
+        fs::read_dir(root.join(FOLDER)).map_or(0, Iterator::count)
+    }
+
+    /// Fails as a full disk does until so many pieces are gone.
+    fn until(root: &Path, left: usize) -> impl FnMut() -> Result<usize> {
+        move || match pieces(root) {
+            count if count > left => Err(Error::new(Class::Full, "full")),
+            count => Ok(count),
+        }
+    }
+
+    #[test]
+    fn pieces_go_one_by_one_and_only_for_who_draws() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let reserve = Reserve::default();
+        assert!(fill(root).unwrap());
+        assert_eq!(pieces(root), 12);
+        let refused = reserve.write(root, Area::Gc, until(root, 9)).unwrap_err();
+        assert_eq!((refused.class(), pieces(root)), (Class::Full, 12));
+        reserve.draw(Drawn::Small, true);
+        reserve.draw(Drawn::Small, true);
+        reserve.draw(Drawn::Small, false);
+        assert_eq!(reserve.write(root, Area::Gc, until(root, 9)).unwrap(), 9);
+        for area in [Area::Data, Area::Meta] {
+            let refused = reserve.write(root, area, until(root, 0)).unwrap_err();
+            assert_eq!((refused.class(), pieces(root)), (Class::Full, 9));
+        }
+        reserve.draw(Drawn::Packs, true);
+        assert_eq!(reserve.write(root, Area::Data, until(root, 8)).unwrap(), 8);
+        reserve.draw(Drawn::Packs, false);
+        let other = || Err::<(), _>(Error::new(Class::Denied, "no"));
+        reserve.write(root, Area::Gc, other).unwrap_err();
+        assert_eq!(pieces(root), 8);
+        reserve.draw(Drawn::Small, false);
+        reserve.write(root, Area::Gc, until(root, 0)).unwrap_err();
+        assert_eq!(pieces(root), 8);
+        // One that lost its space, as in a copy of the repository, is made again.
+        let hollow = root.join(FOLDER).join("00");
+        File::options()
+            .write(true)
+            .create(true)
+            .open(&hollow)
+            .unwrap()
+            .set_len(0)
+            .unwrap();
+        File::options()
+            .write(true)
+            .open(&hollow)
+            .unwrap()
+            .set_len(PIECE_BYTES)
+            .unwrap();
+        assert!(fill(root).unwrap());
+        assert_eq!(pieces(root), 12);
+        assert!(is_whole(&fs::metadata(&hollow).unwrap()));
+    }
+
+    #[test]
+    fn it_grows_with_the_longest_index_object() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        fs::create_dir(root.join("index")).unwrap();
+        let index = |digit: &str, bytes| {
+            let file = File::create(root.join("index").join(digit.repeat(64))).unwrap();
+            file.set_len(bytes).unwrap();
+        };
+        index("a", 1 << 20);
+        index("b", 300_000);
+        assert!(fill(root).unwrap());
+        assert_eq!(pieces(root), 16);
+        index("c", 1 << 40);
+        assert!(fill(root).unwrap());
+        assert_eq!(pieces(root), 64);
+    }
+
+    #[test]
+    fn where_nothing_can_be_allocated_it_is_written_out() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("piece");
+        written_out(&mut File::create(&path).unwrap()).unwrap();
+        assert!(is_whole(&fs::metadata(&path).unwrap()));
+    }
 }

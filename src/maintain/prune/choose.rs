@@ -12,6 +12,9 @@ use crate::format::plan::MAX_PLAN_PACKS;
 use crate::id::PackId;
 use crate::repository::Repository;
 
+/// Raw bytes that are stored again at most where there is no room: half of what is set aside.
+const TIGHT_BYTES: u64 = 3 << 19;
+
 /// What is decided about one pack.
 #[derive(Clone, Copy, Debug, Default)]
 struct Pack {
@@ -41,12 +44,13 @@ pub(super) struct Choice {
 }
 
 impl Choice {
-    /// Decides about all packs but those that are to be left alone, whose chunks count nowhere.
+    /// Decides about all packs but those that are to be left alone, whose chunks count nowhere. Where room is tight, little is chosen
+    /// that must be copied.
     pub(super) fn make(
         repository: &Repository,
         table: &Table,
         reached: &Bits,
-        options: &PruneOptions,
+        (options, tight): (&PruneOptions, bool),
         left_alone: &dyn Fn(&PackRow) -> bool,
     ) -> Result<Self> {
         let pack = |row: &PackRow| Pack {
@@ -58,7 +62,7 @@ impl Choice {
             unused_bytes: 0,
         };
         choice.measure(repository, table, reached)?;
-        choice.choose(table, options);
+        choice.choose(table, options, tight);
         Ok(choice)
     }
 
@@ -92,7 +96,7 @@ impl Choice {
         })
     }
 
-    fn choose(&mut self, table: &Table, options: &PruneOptions) {
+    fn choose(&mut self, table: &Table, options: &PruneOptions, tight: bool) {
         let rows = table.rows();
         let mut chosen = 0;
         let mut stored = 0_u64;
@@ -122,6 +126,7 @@ impl Choice {
             right.cmp(&left).then(rows[*a].id.cmp(&rows[*b].id))
         });
         let mut repacked = 0_u64;
+        let mut copied = 0_u64;
         for (at, garbage) in partly {
             let allowed = match options.max_unused {
                 MaxUnused::Bytes(bytes) => bytes,
@@ -135,9 +140,12 @@ impl Choice {
             if unused <= allowed || chosen >= MAX_PLAN_PACKS {
                 break;
             }
-            if options.max_repack_bytes.is_some_and(beyond) {
+            let used = self.packs[at].used;
+            let too_much = tight && copied.saturating_add(used) > TIGHT_BYTES;
+            if too_much || options.max_repack_bytes.is_some_and(beyond) {
                 continue;
             }
+            copied += used;
             self.packs[at].condemned = true;
             chosen += 1;
             repacked += bytes;
@@ -162,17 +170,14 @@ impl Choice {
         self.packs[at].condemned = false;
     }
 
-    /// All packs that something is reached in stay after all; true if others are condemned.
-    pub(super) fn keep_reached(&mut self, table: &Table) -> bool {
-        let mut others = false;
+    /// All packs that something is reached in stay after all.
+    pub(super) fn keep_reached(&mut self, table: &Table) {
         for (row, pack) in table.rows().iter().zip(&mut self.packs) {
             if pack.condemned && pack.reached {
                 pack.condemned = false;
                 self.unused_bytes += pack.garbage(row);
             }
-            others |= pack.condemned;
         }
-        others
     }
 
     /// All condemned packs.
@@ -189,8 +194,10 @@ impl Choice {
         for (row, pack) in table.rows().iter().zip(&self.packs) {
             if pack.condemned && pack.used > 0 {
                 report.repacked.add(row.stored_bytes);
+                report.gained_bytes += pack.garbage(row);
             } else if pack.condemned {
                 report.unneeded.add(row.stored_bytes);
+                report.gained_bytes += row.stored_bytes;
             }
         }
     }

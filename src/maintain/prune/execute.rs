@@ -156,7 +156,7 @@ impl Run<'_> {
         let mut others = Condemned::default();
         others.plans.insert(plan.id);
         repository.take_in_plans_while_executing(&mut others)?;
-        let roots = Roots::find(repository, self.monitor, self.session.id())?;
+        let roots = Roots::find(repository, self.monitor, (Some(self.session.id()), &[]))?;
         repository.catch_up(self.monitor)?;
         let known = known.filter(|_| others.packs.is_empty());
         let table = Table::new(repository.catalog())?;

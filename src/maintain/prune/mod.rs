@@ -24,7 +24,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 pub use self::execute::{Known, Settled, Waiting, settle};
-use crate::backend::{Area, Key};
+use crate::backend::{Area, Drawn, Key};
 use crate::error::{Class, Error, Result};
 use crate::format::session::SessionKind;
 use crate::id::{ObjectId, PackId, SessionId, SnapshotId};
@@ -110,6 +110,8 @@ pub struct PruneReport {
     pub written_bytes: u64,
     /// About how many stored bytes of garbage stay in packs that are also needed.
     pub unused_bytes: u64,
+    /// About how many stored bytes this frees: packs that nothing needs, and the garbage in those that are repacked.
+    pub gained_bytes: u64,
     /// Packs that no index object lists and that were left alone, since a writer is at work.
     pub in_progress: Packs,
     /// What was removed, of this plan and of earlier ones, and what waits.
@@ -126,8 +128,12 @@ struct Roots {
 
 impl Roots {
     /// Snapshots first, then sessions.
-    fn find(repository: &Repository, monitor: &dyn Monitor, own: SessionId) -> Result<Self> {
-        let snapshots = all_snapshots(repository, monitor)?;
+    fn find(
+        repository: &Repository,
+        monitor: &dyn Monitor,
+        (own, absent): (Option<SessionId>, &[SnapshotId]),
+    ) -> Result<Self> {
+        let snapshots = all_snapshots(repository, absent, monitor)?;
         let mut roots = Self {
             snapshots,
             readers: Vec::new(),
@@ -135,7 +141,7 @@ impl Roots {
         };
         for living in repository.living_sessions()? {
             let record = living.record;
-            if living.id == own {
+            if Some(living.id) == own {
                 continue;
             }
             if record.kind.writes() {
@@ -154,12 +160,18 @@ impl Roots {
     }
 }
 
-/// Every snapshot in the store. One that cannot be read is an error: it is not known what it needs.
-fn all_snapshots(repository: &Repository, monitor: &dyn Monitor) -> Result<Vec<SnapshotInfo>> {
+/// Every snapshot in the store but those that are to be taken for absent. One that cannot be read is an error: it is not known what it needs.
+fn all_snapshots(
+    repository: &Repository,
+    absent: &[SnapshotId],
+    monitor: &dyn Monitor,
+) -> Result<Vec<SnapshotInfo>> {
     let stored = repository.refresh_and_list_snapshots(monitor)?;
-    let all = repository.snapshots()?;
+    let mut all = repository.snapshots()?;
     let read: HashSet<SnapshotId> = all.iter().map(|info| info.id).collect();
-    let mut missing = stored.iter().filter(|id| !read.contains(*id));
+    let known = |id: &&SnapshotId| read.contains(*id) || absent.contains(*id);
+    let mut missing = stored.iter().filter(|id| !known(id));
+    all.retain(|info| !absent.contains(&info.id));
     let there = |id: &&SnapshotId| {
         let key = Key::object(Area::Snapshots, id);
         // One that was forgotten meanwhile needs nothing, and an error is met again.
@@ -175,53 +187,136 @@ fn all_snapshots(repository: &Repository, monitor: &dyn Monitor) -> Result<Vec<S
     }
 }
 
-/// Prunes. With another prune at work nothing is lost; what one leaves the next one takes.
+/// What a prune decides on, and what it decided.
+struct Survey {
+    roots: Roots,
+    homes: Homes,
+    table: Table,
+    reached: Bits,
+    choice: Choice,
+    report: PruneReport,
+}
+
+/// What a prune would do if the snapshots in `absent` were not there; changes nothing, and goes on where nothing can be written.
+pub fn foresee(
+    repository: &Arc<Repository>,
+    options: &PruneOptions,
+    absent: &[SnapshotId],
+    monitor: &Arc<dyn Monitor>,
+) -> Result<PruneReport> {
+    repository.require_full("prune")?;
+    let session = match repository.begin_session(SessionKind::Pruner) {
+        Ok(session) => Some(session),
+        Err(e) if matches!(e.class(), Class::Denied | Class::Full) => None,
+        Err(e) => return Err(e),
+    };
+    let own = session.as_ref().map(Session::id);
+    let mut survey = Survey::make(
+        repository,
+        (options, false),
+        (own, absent),
+        monitor.as_ref(),
+    )?;
+    survey.choice.tell(&survey.table, &mut survey.report);
+    survey.report.settled = execute::look(repository)?;
+    Ok(survey.report)
+}
+
+/// Prunes. With another prune at work nothing is lost; what one leaves the next one takes. Where there is no room to repack, what
+/// nothing needs goes first, and packs of which little is needed.
 pub fn prune(
     repository: &Arc<Repository>,
     options: &PruneOptions,
     monitor: &Arc<dyn Monitor>,
 ) -> Result<PruneReport> {
+    if options.dry_run {
+        return foresee(repository, options, &[], monitor);
+    }
     repository.require_full("prune")?;
-    let _drawing = (!options.dry_run).then(|| repository.draw_on_reserve());
-    // What is released now can be condemned again at once: else it would stay until the prune after this one.
-    let before = if options.dry_run {
-        Settled::default()
-    } else {
-        settle(repository, None, false, monitor.as_ref())?
+    let _drawing = repository.draw_on_reserve(Drawn::Small);
+    let report = match round(repository, (options, false), monitor) {
+        Err(e) if e.class() == Class::Full => squeeze(repository, options, e, monitor),
+        report => report,
     };
-    let session = Arc::new(repository.begin_session(SessionKind::Pruner)?);
-    let mut condemned = Condemned::default();
-    repository.take_in_plans(&mut condemned)?;
-    let roots = Roots::find(repository, monitor.as_ref(), session.id())?;
-    let homes = Homes::after_plans(repository, condemned.clone(), monitor.as_ref())?;
-    let table = Table::new(repository.catalog())?;
-    let reached = mark_all(repository, &table, &roots, monitor.as_ref())?;
+    repository.tell_moved(monitor.as_ref());
+    report
+}
 
-    let unindexed: HashSet<PackId> = if roots.writers.is_empty() {
-        HashSet::new()
-    } else {
-        let packs = repository.catalog().unindexed_packs()?;
-        packs.into_iter().map(|(id, _)| id).collect()
-    };
-    let mut choice = Choice::make(repository, &table, &reached, options, &|row| {
-        condemned.packs.contains(&row.id) || unindexed.contains(&row.id)
-    })?;
-    let mut report = PruneReport {
-        snapshots: roots.snapshots.len() as u64,
-        readers: roots.readers.len() as u64,
-        ..PruneReport::default()
-    };
-    for row in table.rows() {
-        report.stored.add(row.stored_bytes);
-        if unindexed.contains(&row.id) {
-            report.in_progress.add(row.stored_bytes);
+/// Prunes where there is no room: in turn, what takes next to none, and as much as then finds room. What that copied before the room
+/// was used up need not be copied again, so that each turn frees more.
+fn squeeze(
+    repository: &Arc<Repository>,
+    options: &PruneOptions,
+    mut full: Error,
+    monitor: &Arc<dyn Monitor>,
+) -> Result<PruneReport> {
+    let mut report = PruneReport::default();
+    loop {
+        let packs = repository.draw_on_reserve(Drawn::Packs);
+        let tight = round(repository, (options, true), monitor)?;
+        drop(packs);
+        let gained = tight.settled.removed.bytes > tight.written_bytes;
+        report.follow(tight);
+        if !gained {
+            break;
+        }
+        match round(repository, (options, false), monitor) {
+            Ok(last) => {
+                report.follow(last);
+                return Ok(report);
+            }
+            Err(e) if e.class() == Class::Full => full = e,
+            Err(e) => return Err(e),
         }
     }
-    if options.dry_run {
-        choice.tell(&table, &mut report);
-        report.settled = execute::look(repository)?;
-        return Ok(report);
+    if report.settled.removed.count == 0 && report.settled.waiting.is_empty() {
+        return Err(full);
     }
+    monitor.warn(&format!(
+        "there is no room to repack more: forget more snapshots, or make room, and prune again ({full})"
+    ));
+    Ok(report)
+}
+
+impl PruneReport {
+    /// What another round did after this one.
+    fn follow(&mut self, next: Self) {
+        let before = std::mem::replace(self, next);
+        if before.stored.count > 0 {
+            self.stored = before.stored;
+        }
+        for (all, one) in [
+            (&mut self.unneeded, before.unneeded),
+            (&mut self.repacked, before.repacked),
+            (&mut self.settled.removed, before.settled.removed),
+        ] {
+            all.join(one);
+        }
+        self.copied_bytes += before.copied_bytes;
+        self.written_bytes += before.written_bytes;
+        self.gained_bytes += before.gained_bytes;
+        self.settled.released += before.settled.released;
+    }
+}
+
+/// Prunes once; where room is tight, next to nothing is copied.
+fn round(
+    repository: &Arc<Repository>,
+    (options, tight): (&PruneOptions, bool),
+    monitor: &Arc<dyn Monitor>,
+) -> Result<PruneReport> {
+    // What is released now can be condemned again at once: else it would stay until the prune after this one.
+    let before = settle(repository, None, false, monitor.as_ref())?;
+    let session = Arc::new(repository.begin_session(SessionKind::Pruner)?);
+    let own = (Some(session.id()), &[][..]);
+    let Survey {
+        roots,
+        homes,
+        table,
+        reached,
+        mut choice,
+        mut report,
+    } = Survey::make(repository, (options, tight), own, monitor.as_ref())?;
     let copied = repack::repack(
         repository,
         (&session, homes, options.writer),
@@ -230,11 +325,9 @@ pub fn prune(
         monitor,
     );
     let copied = match copied {
-        // What nothing needs can go all the same, and then there may be room.
-        Err(e) if e.class() == Class::Full && choice.keep_reached(&table) => {
-            monitor.warn(&format!(
-                "there is no room to repack: only packs that nothing needs are removed; prune again then ({e})"
-            ));
+        // What nothing needs can go all the same.
+        Err(e) if tight && e.class() == Class::Full => {
+            choice.keep_reached(&table);
             Copied::default()
         }
         copied => copied?,
@@ -249,6 +342,51 @@ pub fn prune(
     report.settled.removed.join(before.removed);
     report.settled.released += before.released;
     Ok(report)
+}
+
+impl Survey {
+    /// Plans, roots, mark and choice, in this order. The session has begun, unless nothing is to be changed.
+    fn make(
+        repository: &Arc<Repository>,
+        (options, tight): (&PruneOptions, bool),
+        (own, absent): (Option<SessionId>, &[SnapshotId]),
+        monitor: &dyn Monitor,
+    ) -> Result<Self> {
+        let mut condemned = Condemned::default();
+        repository.take_in_plans(&mut condemned)?;
+        let roots = Roots::find(repository, monitor, (own, absent))?;
+        let homes = Homes::after_plans(repository, condemned.clone(), monitor)?;
+        let table = Table::new(repository.catalog())?;
+        let reached = mark_all(repository, &table, &roots, monitor)?;
+        let unindexed: HashSet<PackId> = if roots.writers.is_empty() {
+            HashSet::new()
+        } else {
+            let packs = repository.catalog().unindexed_packs()?;
+            packs.into_iter().map(|(id, _)| id).collect()
+        };
+        let choice = Choice::make(repository, &table, &reached, (options, tight), &|row| {
+            condemned.packs.contains(&row.id) || unindexed.contains(&row.id)
+        })?;
+        let mut report = PruneReport {
+            snapshots: roots.snapshots.len() as u64,
+            readers: roots.readers.len() as u64,
+            ..PruneReport::default()
+        };
+        for row in table.rows() {
+            report.stored.add(row.stored_bytes);
+            if unindexed.contains(&row.id) {
+                report.in_progress.add(row.stored_bytes);
+            }
+        }
+        Ok(Self {
+            roots,
+            homes,
+            table,
+            reached,
+            choice,
+            report,
+        })
+    }
 }
 
 /// Writes the plan, then records who may have missed it.

@@ -307,6 +307,9 @@ impl Writer {
         drop(self.to_packer.take());
         join(self.packers.drain(..))?;
         self.shared.check()?;
+        self.shared
+            .repository
+            .tell_moved(self.shared.monitor.as_ref());
         let totals = &self.shared.totals;
         let read = |total: &AtomicU64| total.load(Ordering::Relaxed);
         Ok(Finished {
