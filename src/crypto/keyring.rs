@@ -11,6 +11,7 @@ use super::{
     SlotsKey, derive, secret_buffer,
 };
 use crate::format::{Cursor, DecodeError};
+use crate::id::SlotId;
 use zeroize::Zeroizing;
 
 /// What a keyring's holder can do.
@@ -78,6 +79,8 @@ pub struct Keyring {
     pub config_digest: [u8; 32],
     /// Counts the changes of keys, from 1; see [`Keyring::generation`].
     generation: u32,
+    /// Slots that the change to this generation was made for; only full holders know.
+    heirs: Vec<SlotId>,
     /// In rising order of their numbers.
     older: Vec<Epoch>,
     newest: Epoch,
@@ -100,6 +103,7 @@ const SLOTS: u8 = 5;
 const EPOCH_PUBLIC: u8 = 6;
 const EPOCH_SECRET: u8 = 7;
 const GENERATION: u8 = 8;
+const HEIRS: u8 = 9;
 
 impl Keyring {
     /// Fresh keys for a new repository, with one epoch.
@@ -111,6 +115,7 @@ impl Keyring {
             slots: Some(SlotsKey::generate()?),
             config_digest,
             generation: 1,
+            heirs: Vec::new(),
             older: Vec::new(),
             newest: Epoch::full(1, EpochSecret::generate()?),
             unknown: Vec::new(),
@@ -142,6 +147,17 @@ impl Keyring {
         self.generation
     }
 
+    /// Notes the slots that these keys are for, once they were changed: whoever finds the change unfinished hands them to these, and to
+    /// nobody that a store brings back.
+    pub fn set_heirs(&mut self, heirs: Vec<SlotId>) {
+        self.heirs = heirs;
+    }
+
+    /// Whether the change to this generation was made for that slot.
+    pub fn is_heir(&self, id: &SlotId) -> bool {
+        self.heirs.contains(id)
+    }
+
     /// The key of the holder's local catalog. A full holder's cannot be had from an ingest keyring: it
     /// remembers what an ingest holder must not read. It stays the same over changes of keys.
     pub fn catalog_key(&self) -> CatalogKey {
@@ -160,6 +176,7 @@ impl Keyring {
         Self {
             slots: None,
             generation: self.generation,
+            heirs: Vec::new(),
             older: Vec::new(),
             newest: Epoch {
                 number,
@@ -203,7 +220,14 @@ impl Keyring {
     /// The stored form; secret.
     pub fn encode(&self) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
         let unknown: usize = self.unknown.iter().map(|(_, bytes)| bytes.len() + 3).sum();
-        let mut out = secret_buffer(1 + 5 * 35 + 7 + (self.older.len() + 1) * 39 + unknown);
+        let mut out = secret_buffer(
+            1 + 5 * 35
+                + 7
+                + 3
+                + self.heirs.len() * SlotId::LEN
+                + (self.older.len() + 1) * 39
+                + unknown,
+        );
         out.push(VERSION);
         put(&mut out, ID, &[self.id.secret().expose()])?;
         put(&mut out, CHUNKER, &[self.chunker.secret().expose()])?;
@@ -213,6 +237,10 @@ impl Keyring {
             put(&mut out, SLOTS, &[slots.secret().expose()])?;
         }
         put(&mut out, GENERATION, &[&self.generation.to_le_bytes()])?;
+        if !self.heirs.is_empty() {
+            let ids: Vec<&[u8]> = self.heirs.iter().map(|id| &id.as_bytes()[..]).collect();
+            put(&mut out, HEIRS, &ids)?;
+        }
         for epoch in self.epochs() {
             let number = epoch.number.to_le_bytes();
             match &epoch.secret {
@@ -257,6 +285,7 @@ impl Keyring {
 struct Fields {
     single: [Option<Secret32>; 5],
     generation: Option<u32>,
+    heirs: Option<Vec<SlotId>>,
     epochs: Vec<Epoch>,
     unknown: Vec<(u8, Zeroizing<Vec<u8>>)>,
 }
@@ -277,7 +306,14 @@ impl Fields {
                     .map_err(|_| malformed("a number has the wrong length"))?;
                 self.generation = Some(u32::from_le_bytes(value));
             }
-            GENERATION => return Err(malformed("a field is doubled")),
+            HEIRS if self.heirs.is_none() => {
+                let (ids, rest) = value.as_chunks();
+                if !rest.is_empty() {
+                    return Err(malformed("a list of slots has the wrong length"));
+                }
+                self.heirs = Some(ids.iter().map(|id| SlotId::new(*id)).collect());
+            }
+            GENERATION | HEIRS => return Err(malformed("a field is doubled")),
             EPOCH_PUBLIC | EPOCH_SECRET => self.add_epoch(number, value)?,
             _ => self.unknown.push((number, Zeroizing::new(value.to_vec()))),
         }
@@ -335,6 +371,7 @@ impl Fields {
             index: IndexKey::from_secret(index.ok_or(missing.clone())?),
             config_digest: *config.ok_or(missing.clone())?.expose(),
             generation: self.generation.ok_or(missing)?,
+            heirs: self.heirs.unwrap_or_default(),
             slots: slots.map(SlotsKey::from_secret),
             older,
             newest,

@@ -8,6 +8,7 @@ pub mod address;
 pub mod audit;
 pub mod block_cache;
 pub mod content;
+mod keys;
 #[cfg(test)]
 pub(crate) mod memory_blocks;
 mod neighbours;
@@ -51,7 +52,7 @@ use crate::error::{Class, Error, Result};
 use crate::format::config::Config;
 use crate::format::header::Suite;
 use crate::format::pack::BlockEntry;
-use crate::id::{ChunkId, PackId, RepositoryId, ShortChunkId, SnapshotId};
+use crate::id::{ChunkId, PackId, RepositoryId, ShortChunkId, SlotId, SnapshotId};
 use neighbours::Neighbours;
 
 /// Openers (derived keys) of this many packs are remembered.
@@ -74,6 +75,10 @@ pub struct Repository {
     id: RepositoryId,
     suite: Suite,
     keyring: Keyring,
+    /// The slot that gave the keyring.
+    slot: SlotId,
+    /// What older generations of that slot hold, where a change of keys was interrupted.
+    older_keyrings: Vec<Keyring>,
     keys: ObjectKeys,
     catalog_key: CatalogKey,
     catalog: Catalog,

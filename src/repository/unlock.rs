@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use super::neighbours::Neighbours;
 use super::object::crypto;
 use super::{BlockCache, Repository};
-use crate::backend::{Area, Backend, Drawn, Key};
+use crate::backend::{Area, Backend, Key};
 use crate::catalog::{Catalog, CatalogPlace};
 use crate::crypto::seal::ObjectKeys;
 use crate::crypto::slot::{NewSlot, Slot, SlotInfo, SlotKind, Unlock};
@@ -56,7 +56,7 @@ pub struct Created {
 }
 
 impl SlotOptions {
-    fn as_new(&self) -> NewSlot<'_> {
+    pub(super) fn as_new(&self) -> NewSlot<'_> {
         NewSlot {
             role: self.role,
             label: &self.label,
@@ -113,7 +113,11 @@ impl Repository {
         let (config, bytes) = read_config(backend.as_ref())?;
         let id = config.repository_id().map_err(|e| bad_config(&e))?;
         let suite = config.suite().map_err(|e| bad_config(&e))?;
-        let keyring = open_keyring(backend.as_ref(), id, unlock)?;
+        let Opened {
+            slot,
+            keyring,
+            older: older_keyrings,
+        } = open_slot(backend.as_ref(), id, unlock)?;
         if keyring.config_digest != *blake3::hash(&bytes).as_bytes() {
             return Err(Error::corrupt(format!(
                 "the config of {} is not the one the repository was created with",
@@ -129,6 +133,8 @@ impl Repository {
             id,
             suite,
             keyring,
+            slot: slot.info().id,
+            older_keyrings,
             catalog,
             cache: BlockCache::new(super::CACHE_BYTES),
             searched: Mutex::default(),
@@ -147,88 +153,6 @@ impl Repository {
         self.suite
     }
 
-    /// Adds a key slot.
-    pub fn add_slot(&self, unlock: Unlock<'_>, options: &SlotOptions) -> Result<SlotInfo> {
-        self.require_full("add a key")?;
-        let _drawing = self.draw_on_reserve(Drawn::Small);
-        let slot = Slot::create(self.id, self.keyring(), unlock, &options.as_new())
-            .map_err(crypto("make the key slot"))?;
-        write_slot(self.backend.as_ref(), &slot)?;
-        Ok(slot.info().clone())
-    }
-
-    /// Removes the slot whose id begins with `id` (at least 3 digits). The last full slot stays: without it nobody could read anything again.
-    pub fn remove_slot(&self, id: &str) -> Result<SlotInfo> {
-        self.require_full("remove a key")?;
-        let _drawing = self.draw_on_reserve(Drawn::Small);
-        let slots = self.verified_slots()?;
-        let mut matching = slots
-            .iter()
-            .filter(|s| s.info().id.to_hex().starts_with(id));
-        let Some(slot) = matching.next().filter(|_| id.len() >= super::MIN_ID_DIGITS) else {
-            return Err(Error::new(
-                Class::NotFound,
-                format!("no key slot has an id that begins with '{id}': see 'repo key list'"),
-            ));
-        };
-        if matching.next().is_some() {
-            return Err(Error::invalid(format!(
-                "'{id}' is the beginning of several key slot ids"
-            )));
-        }
-        let full = |s: &&Slot| s.info().role == Role::Full;
-        if full(&slot) && slots.iter().filter(full).count() < 2 {
-            return Err(Error::new(
-                Class::Refused,
-                "this is the last key with the role full: without it nothing could be read again",
-            ));
-        }
-        let (gone, rest): (Vec<_>, Vec<_>) = slots
-            .iter()
-            .partition(|other| other.info().id == slot.info().id);
-        for slot in gone {
-            self.backend.remove(&slot_key(slot)?)?;
-        }
-        // With another slots key in the others, a store that brings the slot back cannot have it handed keys later.
-        let mut keyring = self.keyring().clone();
-        keyring
-            .renew_slots_key()
-            .map_err(crypto("renew the keys"))?;
-        self.rewrap(&rest, &keyring)?;
-        Ok(slot.info().clone())
-    }
-
-    /// Replaces the slot that `old` opens by one that `new` opens, with the same role and label. The data is not touched.
-    pub fn change_slot(
-        &self,
-        old: Unlock<'_>,
-        new: Unlock<'_>,
-        kdf: KdfParams,
-        now: i64,
-    ) -> Result<SlotInfo> {
-        let _drawing = self.draw_on_reserve(Drawn::Small);
-        let (slot, keyring) = open_slot(self.backend.as_ref(), self.id, old)?;
-        let info = slot.info().clone();
-        let options = NewSlot {
-            role: info.role,
-            label: &info.label,
-            created: now,
-            kdf,
-        };
-        if info.role != Role::Full {
-            return Err(Error::new(
-                Class::Denied,
-                "a key with the role ingest cannot be changed by its holder: \
-                 add a new one and remove this one with a key of the role full",
-            ));
-        }
-        let changed =
-            Slot::create(self.id, &keyring, new, &options).map_err(crypto("make the key slot"))?;
-        write_slot(self.backend.as_ref(), &changed)?;
-        self.backend.remove(&slot_key(&slot)?)?;
-        Ok(changed.info().clone())
-    }
-
     /// True if there is a key slot that `unlock` opens.
     pub fn opens_with(&self, unlock: Unlock<'_>) -> Result<bool> {
         match open_slot(self.backend.as_ref(), self.id, unlock) {
@@ -236,59 +160,6 @@ impl Repository {
             Err(error) if error.class() == Class::WrongKey => Ok(false),
             Err(error) => Err(error),
         }
-    }
-
-    /// Begins a new epoch: what is written from now on is sealed to a new key pair, which every present slot gets.
-    /// No data is rewritten. Returns the new epoch's number.
-    pub fn rotate(&self) -> Result<u32> {
-        self.require_full("rotate the keys")?;
-        let _drawing = self.draw_on_reserve(Drawn::Small);
-        let slots = self.verified_slots()?;
-        let mut keyring = self.keyring().clone();
-        keyring.rotate().map_err(crypto("rotate the keys"))?;
-        self.rewrap(&slots.iter().collect::<Vec<_>>(), &keyring)?;
-        Ok(keyring.newest_epoch().number)
-    }
-
-    /// Puts `keyring` into these slots: all new ones are there before the first old one goes.
-    fn rewrap(&self, slots: &[&Slot], keyring: &Keyring) -> Result<()> {
-        let renewed: Vec<Slot> = slots
-            .iter()
-            .map(|slot| slot.rewrap(self.id, self.keyring(), keyring))
-            .collect::<Result<_, _>>()
-            .map_err(crypto("wrap the new keys"))?;
-        for slot in &renewed {
-            write_slot(self.backend.as_ref(), slot)?;
-        }
-        for slot in slots {
-            self.backend.remove(&slot_key(slot)?)?;
-        }
-        Ok(())
-    }
-
-    /// The key slots, as far as a full holder's key vouches for them; others are left out.
-    pub fn slots(&self) -> Result<Vec<SlotInfo>> {
-        Ok(self
-            .verified_slots()?
-            .iter()
-            .map(|slot| slot.info().clone())
-            .collect())
-    }
-
-    fn verified_slots(&self) -> Result<Vec<Slot>> {
-        self.require_full("manage keys")?;
-        let mut slots = read_slots(self.backend.as_ref())?;
-        let own = self.keyring().generation();
-        if slots.iter().any(|slot| slot.info().generation > own) {
-            // Going on would make a second line of keys beside the first.
-            return Err(Error::new(
-                Class::Refused,
-                "the keys were changed since this key was given its own: use a key that knows the change",
-            ));
-        }
-        slots.retain(|slot| slot.verify(self.id, self.keyring()).is_ok());
-        slots.sort_by_key(|slot| (slot.info().created, slot.info().id));
-        Ok(slots)
     }
 }
 
@@ -329,15 +200,15 @@ fn bad_config(error: &ConfigError) -> Error {
     Error::new(class, error.to_string())
 }
 
-fn slot_key(slot: &Slot) -> Result<Key> {
+pub(super) fn slot_key(slot: &Slot) -> Result<Key> {
     Key::named(Area::Keys, &slot.name())
 }
 
-fn write_slot(backend: &dyn Backend, slot: &Slot) -> Result<()> {
+pub(super) fn write_slot(backend: &dyn Backend, slot: &Slot) -> Result<()> {
     backend.write_new(&slot_key(slot)?, &slot.encode())
 }
 
-fn slot_names(backend: &dyn Backend) -> Result<Vec<String>> {
+pub(super) fn slot_names(backend: &dyn Backend) -> Result<Vec<String>> {
     let mut names = Vec::new();
     backend.list(Area::Keys, &mut |name, _| {
         if names.len() < MAX_SLOTS {
@@ -349,7 +220,7 @@ fn slot_names(backend: &dyn Backend) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn read_slot(backend: &dyn Backend, name: &str) -> Result<Slot> {
+pub(super) fn read_slot(backend: &dyn Backend, name: &str) -> Result<Slot> {
     let key = Key::named(Area::Keys, name)?;
     let bytes = backend.read_all(&key, crypto::slot::MAX_SLOT_BYTES as u64)?;
     let slot = Slot::decode(&bytes).map_err(super::object::sealed(&key))?;
@@ -361,28 +232,41 @@ fn read_slot(backend: &dyn Backend, name: &str) -> Result<Slot> {
     Ok(slot)
 }
 
-/// All slots that can be decoded. A damaged one must not keep the others from opening.
-fn read_slots(backend: &dyn Backend) -> Result<Vec<Slot>> {
-    Ok(slot_names(backend)?
-        .iter()
-        .filter_map(|name| read_slot(backend, name).ok())
-        .collect())
+/// All slots that can be decoded, and why another could not be read though it is perhaps not damaged. Neither keeps the others from
+/// opening.
+pub(super) fn read_slots(backend: &dyn Backend) -> Result<(Vec<Slot>, Option<Error>)> {
+    let (mut slots, mut failed) = (Vec::new(), None);
+    for name in slot_names(backend)? {
+        match read_slot(backend, &name) {
+            Ok(slot) => slots.push(slot),
+            Err(e) if matches!(e.class(), Class::Corrupt | Class::NotFound) => {}
+            Err(e) => failed = Some(e),
+        }
+    }
+    Ok((slots, failed))
 }
 
-fn open_keyring(backend: &dyn Backend, id: RepositoryId, unlock: Unlock<'_>) -> Result<Keyring> {
-    open_slot(backend, id, unlock).map(|(_, keyring)| keyring)
+/// What a secret opened.
+pub(super) struct Opened {
+    pub(super) slot: Slot,
+    pub(super) keyring: Keyring,
+    /// From older generations of the same slot.
+    pub(super) older: Vec<Keyring>,
 }
 
 /// The slot that `unlock` opens, and what is in it. Where an interrupted change of keys left the same slot with older
 /// keys beside it, the highest generation counts, so those are tried first.
-fn open_slot(
+pub(super) fn open_slot(
     backend: &dyn Backend,
     id: RepositoryId,
     unlock: Unlock<'_>,
-) -> Result<(Slot, Keyring)> {
-    let mut slots = read_slots(backend)?;
+) -> Result<Opened> {
+    let (mut slots, failed) = read_slots(backend)?;
     let damaged = slot_names(backend)?.len().saturating_sub(slots.len());
     if slots.is_empty() {
+        if let Some(e) = failed {
+            return Err(e);
+        }
         return Err(Error::corrupt(format!(
             "no key slot of {} can be read: restore its keys/ folder from a copy",
             backend.location()
@@ -390,7 +274,14 @@ fn open_slot(
     }
     slots.sort_by_key(|slot| std::cmp::Reverse(slot.info().generation));
     let mut damage = None;
-    for slot in slots {
+    let older = |of: &SlotInfo| {
+        let twin = |slot: &&Slot| slot.info().id == of.id && slot.info().generation < of.generation;
+        let twins = slots.iter().filter(twin);
+        twins
+            .filter_map(|slot| slot.open(id, unlock).ok())
+            .collect()
+    };
+    for slot in &slots {
         let fits = matches!(
             (slot.info().kind, unlock),
             (SlotKind::Passphrase(_), Unlock::Passphrase(_))
@@ -400,13 +291,23 @@ fn open_slot(
             continue;
         }
         match slot.open(id, unlock) {
-            Ok(keyring) => return Ok((slot, keyring)),
+            Ok(keyring) => {
+                return Ok(Opened {
+                    older: older(slot.info()),
+                    slot: slot.clone(),
+                    keyring,
+                });
+            }
             Err(e) if e.class() == Class::WrongKey => {}
             Err(e) => damage = Some(e),
         }
     }
     if let Some(e) = damage {
         return Err(Error::caused(e.class(), "open a key slot", e));
+    }
+    // It may be that one's secret.
+    if let Some(e) = failed {
+        return Err(e);
     }
     let secret = match unlock {
         Unlock::Passphrase(_) => "passphrase",

@@ -9,6 +9,7 @@
 
 mod faults;
 mod interleaved;
+mod keys;
 mod processes;
 
 use std::sync::Arc;

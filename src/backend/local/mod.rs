@@ -226,7 +226,13 @@ impl Backend for Local {
     fn remove(&self, key: &Key) -> Result<()> {
         self.handles.forget(key);
         let path = self.path(key);
-        fs::remove_file(&path).map_err(|e| self.error("remove", key, e))
+        fs::remove_file(&path).map_err(|e| self.error("remove", key, e))?;
+        // That a key or a snapshot is gone was somebody's wish, and packs go only after the snapshots that need them.
+        if matches!(key.area(), Area::Keys | Area::Snapshots) {
+            let folder = self.root.join(key.area().name());
+            write::sync_directory(&folder).map_err(|e| path_error("sync", &folder, e))?;
+        }
+        Ok(())
     }
 
     fn remove_leftovers(&self) -> Result<u64> {

@@ -139,7 +139,7 @@ fn private_directory() -> DirBuilder {
     builder
 }
 
-fn sync_directory(path: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     match File::open(path)?.sync_all() {
         // Some network file systems cannot sync a directory; what they can do was done.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
