@@ -11,6 +11,7 @@ mod faults;
 mod interleaved;
 mod keys;
 mod processes;
+mod reading;
 
 use std::sync::Arc;
 
