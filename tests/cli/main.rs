@@ -19,5 +19,6 @@ mod ingest;
 mod limits;
 mod look;
 mod mount;
+mod read_only;
 mod restore;
 mod secrets;
