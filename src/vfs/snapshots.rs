@@ -40,6 +40,7 @@ struct Announcement {
 struct State {
     tree: VirtualTree,
     listed: Vec<SnapshotId>,
+    lacks_some: bool,
     slots: HashMap<u64, (SnapshotId, Door, SnapshotView)>,
     slot_of: HashMap<(SnapshotId, Door), u64>,
     entries: u64,
@@ -53,7 +54,8 @@ impl Snapshots {
             refreshing: Mutex::new(Some(Instant::now())),
             announced: Mutex::default(),
         };
-        snapshots.take_in(&snapshots.announce(store, store.snapshots()?)?);
+        let listed = snapshots.announce(store, store.snapshots()?)?;
+        snapshots.take_in(&listed, store.lacks_some());
         Ok(snapshots)
     }
 
@@ -76,7 +78,7 @@ impl Snapshots {
         }
         let listed = store.refresh().and_then(|()| store.snapshots());
         if let Ok(listed) = listed.and_then(|listed| self.announce(store, listed)) {
-            self.take_in(&listed);
+            self.take_in(&listed, store.lacks_some());
         }
         *last = Some(Instant::now());
     }
@@ -104,10 +106,10 @@ impl Snapshots {
         Ok(listed)
     }
 
-    fn take_in(&self, snapshots: &[Listed]) {
+    fn take_in(&self, snapshots: &[Listed], lacks_some: bool) {
         let ids: Vec<SnapshotId> = snapshots.iter().map(|listed| listed.id).collect();
         let mut state = self.state();
-        if state.listed == ids && !ids.is_empty() {
+        if state.listed == ids && state.lacks_some == lacks_some && !ids.is_empty() {
             return;
         }
         state.entries = snapshots
@@ -126,8 +128,9 @@ impl Snapshots {
                 }
             }
         }
-        state.tree.rebuild(snapshots);
+        state.tree.rebuild(snapshots, lacks_some);
         state.listed = ids;
+        state.lacks_some = lacks_some;
     }
 
     /// The entry called `name` in a virtual directory.

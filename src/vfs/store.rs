@@ -33,6 +33,8 @@ pub trait Store: Blocks {
     fn announce(&self, snapshots: &[Listed]) -> Result<Announced>;
     /// All snapshots known now, sorted by time.
     fn snapshots(&self) -> Result<Vec<Listed>>;
+    /// Whether there were others, when that was looked at last, of which only the id is known: any of them may be the newest, of any name.
+    fn lacks_some(&self) -> bool;
     /// Takes in what others added since.
     fn refresh(&self) -> Result<()>;
 }
@@ -49,6 +51,10 @@ impl Store for Repository {
     fn snapshots(&self) -> Result<Vec<Listed>> {
         let all = Self::snapshots(self)?;
         Ok(all.into_iter().map(Listed::from).collect())
+    }
+
+    fn lacks_some(&self) -> bool {
+        self.unreadable_snapshots() > 0
     }
 
     fn refresh(&self) -> Result<()> {

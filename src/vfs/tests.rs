@@ -40,6 +40,9 @@ impl Store for FakeStore {
     fn snapshots(&self) -> Result<Vec<Listed>> {
         Ok(self.listed.lock().unwrap().clone())
     }
+    fn lacks_some(&self) -> bool {
+        false
+    }
     fn refresh(&self) -> Result<()> {
         Ok(())
     }

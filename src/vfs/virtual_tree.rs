@@ -8,7 +8,7 @@
 //! by-tag/KEY=VALUE/NAME-TIME -> ../../by-id/ID
 //! ```
 //! The tree is built anew whenever the list of snapshots changed; numbers are remembered by path, so a directory that
-//! is open stays what it is. A link's number depends on its target: the kernel may keep the target for ever.
+//! is open stays what it is. While a snapshot cannot be read there are no links to the newest: it may be that. A link's number depends on its target: the kernel may keep the target for ever.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write;
@@ -67,8 +67,8 @@ pub(super) struct VirtualTree {
 const ROOT: u64 = 1;
 
 impl VirtualTree {
-    /// Builds the tree of these snapshots, which are sorted by time.
-    pub(super) fn rebuild(&mut self, snapshots: &[Listed]) {
+    /// Builds the tree of these snapshots, which are sorted by time. Where some are lacking, nothing is called the newest.
+    pub(super) fn rebuild(&mut self, snapshots: &[Listed], lacks_some: bool) {
         self.inner.clear();
         self.time = snapshots.last().map_or_else(Time::default, |s| s.time);
         self.inner.insert(
@@ -102,6 +102,9 @@ impl VirtualTree {
                 self.link(&["by-tag", &tag], &label, &format!("../../by-id/{id}"));
             }
             newest.insert(name, unique);
+        }
+        if lacks_some {
+            return;
         }
         for (name, time) in &newest {
             self.link(&["by-name", name], "latest", time);

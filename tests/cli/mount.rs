@@ -155,3 +155,28 @@ fn in_the_foreground_it_ends_with_a_signal() {
     assert!(child.wait().unwrap().success());
     assert_eq!(fixture.shell("ls mnt"), "");
 }
+
+/// While a snapshot cannot be read it may be the newest: a link `latest` led to an older one.
+#[test]
+fn nothing_is_called_the_latest_while_a_snapshot_cannot_be_read() {
+    let fixture = Fixture::small();
+    fixture.shell(
+        "ls repository/snapshots > old; echo new > source/file; $REPO ingest source --name small
+         new=$(ls repository/snapshots | grep -vFf old); mkdir mnt
+         chmod 600 repository/snapshots/$new; cp repository/snapshots/$new good
+         truncate -s -1 repository/snapshots/$new; rm -r cache",
+    );
+    let links = "ls mnt mnt/by-name/small | grep -c latest || true";
+    let mounted = fixture.run(&["mount", "mnt"]);
+    assert!(mounted.code == 7 || mounted.code == 0, "{mounted:?}");
+    assert_eq!(fixture.shell(links), "0\n");
+    assert_eq!(fixture.shell("cat mnt/by-name/small/*/file"), "hello\n");
+    assert_eq!(fixture.shell("cat mnt/by-id/*/file"), "hello\n");
+    // It can be read again: the mount that is there finds out.
+    fixture.shell(
+        "cp good repository/snapshots/$(ls repository/snapshots | grep -vFf old)
+         for i in $(seq 100); do test -L mnt/latest && break; sleep 0.1; done
+         cmp source/file mnt/latest/file; cmp source/file mnt/by-name/small/latest/file",
+    );
+    fixture.ok(&["umount", "mnt"]);
+}
