@@ -73,6 +73,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
     let repository = context.open()?;
     let before = place::find(&repository, &args.before)?;
     let after = place::find(&repository, &args.after)?;
+    let read = [&before.info, &after.info].map(|info| (info.id, &info.snapshot));
+    let _session = place::announce(&repository, context, read)?;
     let mut out = Output::new();
     let mut sums = Sums::default();
     // A failure to print travels through the library as an error and comes out as what it was.

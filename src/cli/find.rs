@@ -16,6 +16,7 @@ use super::entry_view::{EntryView, marked};
 use super::exit::{Done, Failure, NO_DATA};
 use super::ls::stop;
 use super::output::Output;
+use super::place;
 use super::text;
 use crate::entry::EntryPath;
 use crate::error::Error;
@@ -111,6 +112,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
             .map(|r| repository.resolve(r))
             .collect::<Result<_, _>>()?
     };
+    let read = snapshots.iter().map(|info| (info.id, &info.snapshot));
+    let _session = place::announce(&repository, context, read)?;
     let mut search = Search {
         context,
         pattern: built,

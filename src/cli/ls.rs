@@ -42,6 +42,11 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, context: &Context) -> Done {
     let repository = context.open()?;
     let found = place::find(&repository, &args.place)?;
+    // One directory is read in a moment; a whole tree may take as long as a prune.
+    let read = args
+        .recursive
+        .then_some((found.info.id, &found.info.snapshot));
+    let _session = place::announce(&repository, context, read)?;
     let mut out = Output::new();
     let mut show = |path: &EntryPath, name: &[u8], node: &Node| {
         if context.json() {

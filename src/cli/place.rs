@@ -47,6 +47,9 @@ pub(super) fn announce<'a>(
             snapshot: snapshot.clone(),
         })
         .collect();
+    if snapshots.is_empty() {
+        return Ok(None);
+    }
     Ok(repository.begin_reading(&snapshots, context.monitor().as_ref())?)
 }
 

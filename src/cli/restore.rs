@@ -110,6 +110,7 @@ struct View {
     directories: u64,
     others: u64,
     kept: u64,
+    left_out: u64,
     bytes: u64,
     data_bytes: u64,
     verified: u64,
@@ -293,6 +294,7 @@ fn show_summary(
             directories: summary.directories,
             others: summary.others,
             kept: summary.kept,
+            left_out: summary.left_out,
             bytes: summary.bytes,
             data_bytes: summary.data_bytes,
             verified: summary.verified,
@@ -313,6 +315,9 @@ fn show_summary(
     parts.push(text::bytes(summary.bytes));
     if summary.kept > 0 {
         parts.push(format!("{} kept as they were", text::count(summary.kept)));
+    }
+    if summary.left_out > 0 {
+        parts.push(format!("{} left out", text::count(summary.left_out)));
     }
     if summary.verified > 0 {
         parts.push(format!(

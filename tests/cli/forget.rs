@@ -80,3 +80,32 @@ fn a_key_that_may_only_ingest_neither_forgets_nor_prunes() {
     }
     assert_eq!(fixture.snapshots(), 3);
 }
+
+/// What a dry run says that would be freed is what is freed then.
+#[test]
+fn a_dry_run_foresees_what_forgetting_and_pruning_would_free() {
+    let fixture = three();
+    let args = [
+        "forget",
+        "--keep-last",
+        "1",
+        "--prune",
+        "--max-unused",
+        "100%",
+    ];
+    fixture.shell("rm d/*; head -c 300000 /dev/urandom > d/f4");
+    fixture.ok(&["ingest", "d", "--name", "d"]);
+    let foreseen = fixture.json(&[&args[..], &["--dry-run"]].concat());
+    assert_eq!(fixture.snapshots(), 4);
+    let gained = &foreseen["prune"]["gained_bytes"];
+    assert!(gained.as_u64().unwrap() > 900_000, "{foreseen}");
+    assert_eq!(foreseen["prune"]["snapshots"], 1);
+    let shown = fixture.ok(&[&args[..], &["--dry-run"]].concat());
+    assert!(shown.contains("would free"), "{shown}");
+    let done = fixture.json(&args);
+    assert_eq!(&done["prune"]["removed"]["bytes"], gained, "{done}");
+    assert_eq!(
+        done["prune"]["removed"]["packs"],
+        foreseen["prune"]["unneeded"]["packs"]
+    );
+}

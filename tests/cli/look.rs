@@ -217,3 +217,27 @@ fn a_snapshot_with_one_file_alone_means_that_file_to_cat() {
     assert_eq!(fixture.ok(&["cat", "latest"]), numbers);
     fixture.fails(1, &["cat", "small"]);
 }
+
+/// A forget and prune took away what a long listing had not come to yet.
+#[test]
+fn what_is_listed_stays_until_the_listing_ends() {
+    let fixture = Fixture::new();
+    // More than a pipe holds: whoever lists it waits for its reader.
+    fixture.shell(
+        "mkdir -p d/sub e; cd d; name=$(printf 'x%.0s' $(seq 100))
+         for i in $(seq 2000); do : > $name$i; mkdir -p sub/$((i / 50)); echo $i > sub/$((i / 50))/$name$i; done",
+    );
+    fixture.ok(&["ingest", "e", "--name", "other"]);
+    for list in ["ls -R big", "find '*' --snapshot big", "diff other big"] {
+        fixture.ok(&["ingest", "d", "--name", "big"]);
+        let seen = fixture.shell(&format!(
+            "$REPO {list} 2>said | {{ head -c 1 > /dev/null; ls repository/sessions | wc -l
+             $REPO forget big --prune --max-unused 0 -q >&2; wc -l; }}; echo ${{PIPESTATUS[0]}}"
+        ));
+        let seen: Vec<u64> = seen.lines().map(|line| line.parse().unwrap()).collect();
+        assert!(
+            matches!(seen[..], [1, lines, 0] if lines >= 4000),
+            "{list}: {seen:?}"
+        );
+    }
+}

@@ -55,3 +55,12 @@ fn what_was_restored_is_durable_before_it_has_its_name() {
     ];
     assert_eq!(durability(&fixture, &over), ["syncfs"]);
 }
+
+#[test]
+fn json_has_every_sum_that_is_told() {
+    let fixture = Fixture::small();
+    let sums = fixture.json(&["restore", "small", "--target", "new"]);
+    for sum in ["files", "directories", "others", "kept", "left_out", "lost"] {
+        assert!(sums[sum].is_u64(), "{sum}: {sums}");
+    }
+}
