@@ -13,6 +13,8 @@ use std::collections::{BTreeSet, HashSet};
 
 /// The fewest hexadecimal digits that may stand for an id.
 pub const MIN_ID_DIGITS: usize = 3;
+/// The fewest that do while a snapshot cannot be read: fewer may well be its name, which goes before. Lists show so many.
+const SURE_ID_DIGITS: usize = 8;
 
 /// A snapshot and its name in the store.
 #[derive(Clone, Debug)]
@@ -113,9 +115,10 @@ impl Repository {
         lock(&self.unreadable).len() as u64
     }
 
-    /// The unreadable snapshot whose id `text` is or begins, if there is just one and no readable one's id begins so.
+    /// The unreadable snapshot whose id `text` is or begins, if there is just one, and no readable one is called so or has an id that
+    /// begins so.
     pub fn unreadable_snapshot(&self, text: &str) -> Result<Option<SnapshotId>> {
-        if !is_prefix(text) {
+        if !is_prefix(text) || text.len() < SURE_ID_DIGITS {
             return Ok(None);
         }
         let begins = |id: &SnapshotId| id.to_hex().starts_with(text);
@@ -127,7 +130,9 @@ impl Repository {
         let [id] = damaged[..] else {
             return Ok(None);
         };
-        let readable = self.snapshots()?.iter().any(|info| begins(&info.id));
+        let all = self.snapshots()?;
+        let mut others = all.iter();
+        let readable = others.any(|info| begins(&info.id) || info.snapshot.name == text);
         Ok((!readable).then_some(id))
     }
 
@@ -160,7 +165,7 @@ impl Repository {
 
     /// The snapshot that `reference` means: exact id > exact name (its newest) > unique id prefix of at least
     /// [`MIN_ID_DIGITS`] > `latest`; then `~N` counts back among the snapshots of the same name. While snapshots are unreadable
-    /// only ids mean anything: any of those may be the newest, and have any name.
+    /// only ids mean anything, and beginnings of them that are no likely names: any of those may be the newest, and have any name.
     pub fn resolve(&self, reference: &str) -> Result<SnapshotInfo> {
         let all = self.snapshots()?;
         let unreadable = lock(&self.unreadable).clone();
@@ -206,7 +211,7 @@ impl Repository {
     ) -> Result<SnapshotInfo> {
         let is_name = all.iter().any(|info| info.snapshot.name == reference);
         let is_id = reference.parse::<SnapshotId>().is_ok();
-        if is_id || is_prefix(reference) && !is_name {
+        if is_id || is_prefix(reference) && reference.len() >= SURE_ID_DIGITS && !is_name {
             let meant = |id: &SnapshotId| id.to_hex().starts_with(reference);
             let readable: Vec<_> = all.iter().filter(|info| meant(&info.id)).collect();
             let damaged: Vec<_> = unreadable.iter().filter(|id| meant(id)).collect();
@@ -229,7 +234,8 @@ impl Repository {
             .map(|id| format!("snapshots/{id}"))
             .collect();
         Err(Error::corrupt(format!(
-            "'{reference}' may mean a snapshot that cannot be read ({}): name another by its id, as 'repo snapshots' shows it",
+            "'{reference}' may mean a snapshot that cannot be read ({}): name another by its id, with as many digits as \
+             'repo snapshots' shows",
             names.join(", ")
         )))
     }

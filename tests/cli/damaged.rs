@@ -210,3 +210,39 @@ fn a_damaged_config_is_not_a_matter_for_check() {
         "{said}"
     );
 }
+
+/// The beginning of an id may be the name of the snapshot that cannot be read, and a name goes before it.
+#[test]
+fn few_digits_name_no_snapshot_while_another_is_unreadable() {
+    let fixture = Fixture::small();
+    let old = objects(&fixture, "snapshots").remove(0);
+    let id = |object: &Path| object.file_name().unwrap().to_str().unwrap().to_owned();
+    let digits = id(&old)[..4].to_owned();
+    // The very name that the first digits of the other's id are.
+    fixture.shell("echo new > source/file");
+    fixture.ok(&["ingest", "source", "--name", &digits]);
+    assert_eq!(fixture.ok(&["cat", &format!("{digits}:file")]), "new\n");
+    let mut new = objects(&fixture, "snapshots");
+    new.retain(|object| *object != old);
+    flip(&new[0]);
+    fs::remove_dir_all(fixture.path("cache")).unwrap();
+    for bad in [&digits, &format!("{digits}:file"), &format!("{digits}:a:b")] {
+        for command in [
+            &["ls"][..],
+            &["cat"],
+            &["export", "-o", "a.tar"],
+            &["forget"],
+        ] {
+            let said = fixture.fails(3, &[command, &[bad.as_str()]].concat());
+            assert!(said.contains(&id(&new[0])), "{command:?} {bad}: {said}");
+        }
+    }
+    let sure = fixture.run(&["cat", &format!("{}:file", &id(&old)[..8])]);
+    assert_eq!(sure.out, "hello\n", "{sure:?}");
+    // A name of a snapshot that can be read is not the id of the other.
+    let digits = id(&new[0])[..8].to_owned();
+    fixture.run(&["ingest", "source", "--name", &digits]);
+    fixture.fails(3, &["forget", &digits]);
+    assert!(new[0].exists());
+    assert_eq!(objects(&fixture, "snapshots").len(), 3);
+}
