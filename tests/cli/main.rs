@@ -18,6 +18,7 @@ mod help;
 mod ingest;
 mod limits;
 mod look;
+mod matrix;
 mod mount;
 mod read_only;
 mod restore;
