@@ -65,15 +65,22 @@ def check_archive(tool, command, tree, inflate=""):
     """Unpacks the tar that a command prints and compares it with the tree, wherever in the archive that lies."""
     target = tool.work / "unpacked"
     target.mkdir()
+    try:
+        unpack(tool, command, target, inflate)
+        within = [target / str(tree)[1:], target / tree.name, target]
+        check_tree(tool, tree, next(path for path in within if path.is_dir()))
+    finally:
+        shutil.rmtree(target)
+
+
+def unpack(tool, command, target, inflate):
+    """Unpacks the tar that a command prints."""
     shell = isinstance(command, str)
     with subprocess.Popen(command, env=tool.env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, shell=shell) as process:
         unpacked = subprocess.run(["tar", f"-x{inflate}f", "-", "-C", str(target)], stdin=process.stdout, stderr=subprocess.DEVNULL)
         process.stdout.close()
         if process.wait() != 0 or unpacked.returncode != 0:
             raise Wrong(f"{tool.name}: the archive that came out is none")
-    within = [target / str(tree)[1:], target / tree.name, target]
-    check_tree(tool, tree, next(path for path in within if path.is_dir()))
-    shutil.rmtree(target)
 
 
 def cpu_of(process):

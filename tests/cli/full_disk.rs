@@ -18,6 +18,7 @@ struct Disk(Fixture);
 
 impl Disk {
     /// A disk of so many MiB; nothing where none can be mounted.
+    #[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
     fn new(kind: Kind, mebibytes: u32) -> Option<Self> {
         let disk = Self(Fixture::empty());
         let make = match kind {

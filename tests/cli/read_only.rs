@@ -10,6 +10,7 @@ struct Mounted<'a>(&'a Fixture, &'static str);
 
 impl<'a> Mounted<'a> {
     /// `name` in place, read-only.
+    #[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
     fn read_only(fixture: &'a Fixture, name: &'static str) -> Option<Self> {
         let ran = fixture.shell_run(&format!(
             "mount --bind {name} {name}; mount -o remount,ro,bind {name}"

@@ -8,7 +8,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::FallocateFlags;
@@ -110,12 +110,12 @@ fn make(root: &Path, folder: &Path) -> io::Result<()> {
     })
     .map_err(io::Error::from)?;
     let pieces = (BASE_BYTES + longest).min(MOST_BYTES).div_ceil(PIECE_BYTES);
-    (0..pieces).try_for_each(|number| piece(folder.join(format!("{number:02}"))))
+    (0..pieces).try_for_each(|number| piece(&folder.join(format!("{number:02}"))))
 }
 
 /// Makes one piece, or finds it made. What interrupts this leaves a short one, which the next try completes.
-fn piece(path: PathBuf) -> io::Result<()> {
-    if fs::symlink_metadata(&path).is_ok_and(|metadata| is_whole(&metadata)) {
+fn piece(path: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path).is_ok_and(|metadata| is_whole(&metadata)) {
         return Ok(());
     }
     let mut options = File::options();
@@ -125,14 +125,14 @@ fn piece(path: PathBuf) -> io::Result<()> {
         .truncate(false)
         .mode(0o600)
         .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
-        .open(&path)?;
+        .open(path)?;
     let made = match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, PIECE_BYTES) {
         Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => written_out(&mut file),
         result => result.map_err(io::Error::from),
     };
     if made.is_err() {
         // A piece that is not whole would hold an inode and some bytes that others may need more.
-        drop(fs::remove_file(&path));
+        drop(fs::remove_file(path));
     }
     made
 }
@@ -196,19 +196,7 @@ mod tests {
         assert_eq!(pieces(root), 8);
         // One that lost its space, as in a copy of the repository, is made again.
         let hollow = root.join(FOLDER).join("00");
-        File::options()
-            .write(true)
-            .create(true)
-            .open(&hollow)
-            .unwrap()
-            .set_len(0)
-            .unwrap();
-        File::options()
-            .write(true)
-            .open(&hollow)
-            .unwrap()
-            .set_len(PIECE_BYTES)
-            .unwrap();
+        File::create(&hollow).unwrap().set_len(PIECE_BYTES).unwrap();
         assert!(fill(root).unwrap());
         assert_eq!(pieces(root), 12);
         assert!(is_whole(&fs::metadata(&hollow).unwrap()));
