@@ -42,7 +42,7 @@ fn main() -> Outcome {
     let tree = PathBuf::from(tree).canonicalize()?;
     let folder = tempfile::tempdir()?;
     let key = KeyFile::generate()?;
-    let backend = backend::open(&folder.path().join("repository").to_string_lossy())?;
+    let backend = backend::open(folder.path().join("repository"))?;
     let slot = SlotOptions {
         role: Role::Full,
         label: String::new(),

@@ -17,6 +17,7 @@ pub use key::{Area, Key};
 pub use local::Local;
 pub use memory::Memory;
 
+use std::ffi::OsStr;
 use std::sync::Arc;
 
 use crate::error::{Class, Error, Result};
@@ -122,9 +123,14 @@ const REMOTE_PREFIXES: &[&str] = &[
     "s3", "sftp", "ssh", "rest", "rclone", "http", "https", "b2", "gs", "azure", "swift", "webdav",
 ];
 
-/// The backend at `url`: a path, or a URL of a kind in the table. Touches nothing: whether something is there shows
+/// The backend at `place`: a path, or a URL of a kind in the table. Touches nothing: whether something is there shows
 /// with the first operation.
-pub fn open(url: &str) -> Result<Arc<dyn Backend>> {
+pub fn open(place: impl AsRef<OsStr>) -> Result<Arc<dyn Backend>> {
+    let place = place.as_ref();
+    // URLs are ASCII; a path need not be text.
+    let Some(url) = place.to_str() else {
+        return Ok(Arc::new(Local::new(place)));
+    };
     if url.is_empty() {
         return Err(Error::invalid(
             "an empty place for a repository: give a path or a URL",
@@ -217,6 +223,9 @@ mod tests {
         assert_eq!(location("nas:backup"), "nas:backup");
         assert_eq!(location("file:///srv/my%20repo"), "/srv/my repo");
         assert_eq!(location("FILE://localhost/srv"), "/srv");
+        let bytes = std::os::unix::ffi::OsStrExt::from_bytes(b"s3:\xff");
+        let not_text: &OsStr = bytes;
+        assert_eq!(open(not_text).unwrap().location(), "s3:\u{fffd}");
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(super) struct Globals {
         env = "REPO_URL",
         hide_env_values = true
     )]
-    pub(super) repo: Option<String>,
+    pub(super) repo: Option<OsString>,
     /// Open with the key in this file instead of a passphrase (REPO_KEY_FILE)
     #[arg(long, global = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(super) key_file: Option<PathBuf>,
@@ -93,7 +93,7 @@ impl Context {
     }
 
     /// Where the repository is.
-    pub(super) fn place(&self) -> Done<String> {
+    pub(super) fn place(&self) -> Done<OsString> {
         if let Some(place) = &self.globals.repo {
             return Ok(place.clone());
         }
@@ -101,20 +101,17 @@ impl Context {
             .ok_or_else(|| Failure::usage("no place for a repository: HOME is not set"))
             .map_err(|failure| failure.hint("say where it is with --repo or REPO_URL"))?
             .join("repo");
-        folder.into_os_string().into_string().map_err(|_| {
-            Failure::usage("the user's data directory has a name that is not UTF-8")
-                .hint("say where the repository is with --repo or REPO_URL")
-        })
+        Ok(folder.into_os_string())
     }
 
     /// The same, meaning the same from whatever directory.
     pub(super) fn absolute_place(&self) -> Done<OsString> {
         let place = self.place()?;
-        if place.contains("://") {
-            return Ok(place.into());
+        if place.to_str().is_some_and(|place| place.contains("://")) {
+            return Ok(place);
         }
         Ok(std::path::absolute(&place)
-            .at(format!("find {place}"))?
+            .at(format!("find {}", place.display()))?
             .into_os_string())
     }
 
@@ -142,7 +139,8 @@ impl Context {
                 "others can read the key file {path}: 'chmod 600 {path}'"
             ));
         }
-        secret::acquire(purpose, key_file, &self.place()?)
+        let place = self.place()?;
+        secret::acquire(purpose, key_file, &place.to_string_lossy())
     }
 
     /// Opens the repository.
@@ -205,6 +203,10 @@ impl Context {
             None => CatalogPlace::Memory,
         };
         Repository::open(backend, secret.unlock(), &catalog, self.monitor.as_ref())
+            .hint_for(Class::Corrupt, || {
+                "nothing can be opened without it: put it back from a copy of the repository; 'repo check --no-key' tells what is damaged"
+                    .into()
+            })
             .hint_for(Class::Denied, || {
                 "you may not read or write there; the catalog's place is --cache-dir".into()
             })

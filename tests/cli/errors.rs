@@ -115,3 +115,39 @@ fn a_repository_that_could_not_be_made_leaves_no_key_file() {
     let mut init = fixture.command(&["init", "--key-file-out", "new"]);
     assert_eq!(Ran::of(init.env_remove("REPO_KEY_FILE")).code, 0);
 }
+
+/// The place had to be text, and a mount in the background was given it as an argument.
+#[test]
+fn a_repository_may_have_any_path() {
+    let fixture = Fixture::small();
+    let seen = fixture.shell(
+        "place=$(printf 'r\\xff\\xfe'); mv repository \"$place\"; mkdir mnt
+         export REPO_URL=\"$PWD/$place\"; $REPO ls small; REPO_URL= $REPO --repo \"$place\" cat small:file
+         cd \"$place\"; $REPO --repo . mount ../mnt >&2; cat ../mnt/latest/file; $REPO umount ../mnt",
+    );
+    assert_eq!(seen, "file\nlink\nsub/\nhello\nhello\n");
+}
+
+/// A disk that was away was taken for a repository without snapshots, of which a prune left nothing.
+#[test]
+fn a_folder_that_is_away_is_not_empty() {
+    let fixture = Fixture::small();
+    fixture.shell("mkdir disk; mv repository/snapshots disk; ln -s $PWD/disk/snapshots repository");
+    fixture.ok(&["cat", "small:file"]);
+    fixture.shell("mv disk away");
+    for args in [
+        &["snapshots"][..],
+        &["ls", "small"],
+        &["prune"],
+        &["ingest", "source"],
+        &["check"],
+    ] {
+        let said = fixture.fails(1, args);
+        assert!(said.contains("may be away"), "{args:?}: {said}");
+    }
+    fixture.shell("rm repository/snapshots");
+    assert!(fixture.fails(1, &["prune"]).contains("may be away"));
+    fixture.shell("mv away disk; ln -s $PWD/disk/snapshots repository; $REPO cat small:file");
+    fixture.shell("mv repository/data disk; ln -s $PWD/nowhere repository/data; rm -r cache");
+    fixture.fails(1, &["ls", "small"]);
+}

@@ -11,7 +11,7 @@ use rustix::fs::FlockOperation;
 
 use super::super::key::TEMPORARY_PREFIX;
 use super::{Area, path_error};
-use crate::error::Result;
+use crate::error::{Class, Error, Result};
 
 /// Tells every object of `area`.
 pub(super) fn list(
@@ -23,6 +23,7 @@ pub(super) fn list(
         // An area may be missing, the repository may not: a disk that is not there is no empty one.
         fs::read_dir(root).map_err(|e| path_error("list", root, e))?;
     }
+    refuse_absent(root, area)?;
     walk(root, area, &mut |entry, folder| {
         let name = entry.file_name();
         let Some(name) = name.to_str().filter(|name| area.admits(name)) else {
@@ -39,6 +40,24 @@ pub(super) fn list(
             Err(error) => Err(path_error("look at", &entry.path(), error)),
         }
     })
+}
+
+/// A folder that leads elsewhere, where nothing is, is a disk that is not there. And who took missing snapshots for none would
+/// have everything pruned: their folder is made with the repository.
+fn refuse_absent(root: &Path, area: Area) -> Result<()> {
+    let folder = root.join(area.name());
+    let is_link = fs::symlink_metadata(&folder).is_ok_and(|metadata| metadata.is_symlink());
+    let needed = is_link || area == Area::Snapshots && root.join(Area::Config.name()).exists();
+    if needed && !folder.exists() {
+        return Err(Error::new(
+            Class::NotFound,
+            format!(
+                "there is no directory {}: its disk may be away; if the repository was copied without its empty directories, make it",
+                folder.display()
+            ),
+        ));
+    }
+    Ok(())
 }
 
 /// Removes temporary files whose writer is gone. A writer holds a lock on its file from before the first byte until the
