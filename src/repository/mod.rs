@@ -52,7 +52,8 @@ use crate::error::{Class, Error, Result};
 use crate::format::config::Config;
 use crate::format::header::Suite;
 use crate::format::pack::BlockEntry;
-use crate::id::{ChunkId, PackId, RepositoryId, ShortChunkId, SlotId, SnapshotId};
+use crate::id::{ChunkId, ObjectId, PackId, RepositoryId, ShortChunkId, SlotId, SnapshotId};
+use crate::progress::Monitor;
 use neighbours::Neighbours;
 
 /// Openers (derived keys) of this many packs are remembered.
@@ -87,6 +88,8 @@ pub struct Repository {
     searched: Mutex<bool>,
     /// Snapshots that are in the store and could not be read when it was last looked at.
     unreadable: Mutex<BTreeSet<SnapshotId>>,
+    /// Index objects and snapshots of which it was said that they cannot be read: once is enough, however often a run looks.
+    told: Mutex<HashSet<ObjectId>>,
     /// Packs that something could not be read from; others were looked for then.
     failed: Mutex<HashSet<PackId>>,
     openers: Mutex<HashMap<PackId, Arc<PackOpener>>>,
@@ -142,6 +145,13 @@ impl Repository {
     /// The chunker's gear table.
     pub fn gear(&self) -> zeroize::Zeroizing<[u64; 256]> {
         self.keyring.chunker.gear()
+    }
+
+    /// Warns that an object cannot be read, unless that was said before.
+    fn tell_unreadable(&self, id: &ObjectId, what: &str, error: &Error, monitor: &dyn Monitor) {
+        if lock(&self.told).insert(*id) {
+            monitor.warn(&format!("{what}: {error}"));
+        }
     }
 
     /// An error unless the key's role is `full`.

@@ -100,9 +100,8 @@ impl Repository {
                 Err(e) if e.class() == Class::NotFound => {}
                 Err(e) => {
                     taken.unreadable += 1;
-                    monitor.warn(&format!(
-                        "an index object cannot be read; its packs are read instead: {e}"
-                    ));
+                    let what = "an index object cannot be read; its packs are read instead";
+                    self.tell_unreadable(&id, what, &e, monitor);
                 }
             }
         }

@@ -102,7 +102,8 @@ impl Repository {
                 Err(e) if e.class() == Class::NotFound => {}
                 Err(e) => {
                     unreadable.insert(*id);
-                    monitor.warn(&format!("a snapshot cannot be read and is left out: {e}"));
+                    let what = "a snapshot cannot be read and is left out";
+                    self.tell_unreadable(id, what, &e, monitor);
                 }
             }
         }

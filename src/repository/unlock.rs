@@ -139,6 +139,7 @@ impl Repository {
             cache: BlockCache::new(super::CACHE_BYTES),
             searched: Mutex::default(),
             unreadable: Mutex::default(),
+            told: Mutex::default(),
             failed: Mutex::default(),
             openers: Mutex::default(),
             decompressors: Mutex::default(),
@@ -239,8 +240,16 @@ pub(super) fn read_slots(backend: &dyn Backend) -> Result<(Vec<Slot>, Option<Err
     for name in slot_names(backend)? {
         match read_slot(backend, &name) {
             Ok(slot) => slots.push(slot),
-            Err(e) if matches!(e.class(), Class::Corrupt | Class::NotFound) => {}
-            Err(e) => failed = Some(e),
+            Err(e)
+                if matches!(
+                    e.class(),
+                    Class::Io | Class::Denied | Class::Busy | Class::Full
+                ) =>
+            {
+                failed = Some(e);
+            }
+            // Damaged, gone, or of another version.
+            Err(_) => {}
         }
     }
     Ok((slots, failed))

@@ -12,10 +12,11 @@ use repo::entry::EntryPath;
 use repo::error::{Class, Result};
 use repo::format::tree::Body;
 use repo::maintain::check::{ReadData, check};
-use repo::progress::Silent;
+use repo::progress::{Monitor, Silent};
 use repo::repository::Repository;
 use repo::repository::content::Content;
 use repo::repository::trees::find_path;
+use repo::restore::{RestoreOptions, Selection, restore};
 
 use crate::{Store, files, ingest};
 
@@ -145,5 +146,62 @@ fn a_check_does_not_call_whole_what_it_could_not_read() {
             let report = check(&repository, ReadData::All, &Silent, &mut |_| {}).unwrap();
             assert!(report.is_sound(), "{:?}", report.problems);
         }
+    }
+}
+
+#[test]
+fn a_restore_writes_what_was_ingested_or_nothing() {
+    let store = two();
+    for fault in FAULTS {
+        let mut losses = 0;
+        for nth in 1.. {
+            let faulty = store.faulty();
+            let repository = store.open_by(faulty.clone()).unwrap();
+            let info = repository.resolve("two").unwrap();
+            let selection = Selection {
+                id: info.id,
+                snapshot: info.snapshot,
+                path: EntryPath::root(),
+                contents: false,
+            };
+            let folder = tempfile::tempdir().unwrap();
+            let target = folder.path().join("target");
+            let options = RestoreOptions {
+                threads: std::num::NonZeroUsize::MIN,
+                ..RestoreOptions::default()
+            };
+            faulty.reset();
+            faulty.inject(Trigger::any(nth, fault));
+            let monitor: Arc<dyn Monitor> = Arc::new(Silent);
+            let done = restore(
+                repository.as_ref(),
+                &[selection],
+                &target,
+                &options,
+                &monitor,
+                &mut |_| {},
+            );
+            let calls = faulty.calls().len() as u64;
+            let what = format!("{fault:?} at {nth}: {done:?}");
+            let mut missing = 0;
+            for (file, expected) in files(2) {
+                match std::fs::read(target.join(file)) {
+                    Ok(bytes) => assert!(bytes == expected, "{what}: {file} has other bytes"),
+                    Err(_) => missing += 1,
+                }
+            }
+            match done {
+                Ok(summary) => {
+                    assert_eq!(missing > 0, summary.lost > 0, "{what}");
+                    losses += summary.lost;
+                }
+                Err(_) => assert!(!target.exists(), "{what}"),
+            }
+            if calls < nth {
+                assert!(nth > 5 && missing == 0, "{what}");
+                break;
+            }
+        }
+        assert!(losses > 0 || fault == Fault::Fail(Class::Io), "{fault:?}");
     }
 }
