@@ -18,10 +18,10 @@ use repo::format::pin::Pin;
 use repo::format::plan::{Plan, Waits};
 use repo::format::recipe::{Header as TarHeader, Operation, Override};
 use repo::format::session::{Session, SessionKind};
-use repo::format::snapshot::{Counts, Snapshot, StreamDigest, StreamKind, Wrapping};
+use repo::format::snapshot::{Counts, Origin, Snapshot, StreamDigest, StreamKind, Wrapping};
 use repo::format::tree::{Body, Node, Shard, TreeRef};
 use repo::format::{fields, put_bytes};
-use repo::id::{ChunkId, ObjectId, PlanId, SessionId, to_hex};
+use repo::id::{ChunkId, ObjectId, PlanId, RepositoryId, SessionId, to_hex};
 
 fn chunk(n: u8) -> ChunkId {
     ChunkId::new([n; 32])
@@ -319,6 +319,10 @@ fn snapshots() {
     snapshot.warning_count = 1;
     snapshot.parent = Some(ObjectId::new([6; 32]));
     snapshot.program = "repo 0.1.0".into();
+    snapshot.origin = Some(Origin {
+        repository: RepositoryId::new([7; 16]),
+        snapshot: ObjectId::new([8; 32]),
+    });
     check("snapshot.hex", &snapshot.encode());
     assert_eq!(Snapshot::decode(&golden("snapshot.hex")).unwrap(), snapshot);
 }

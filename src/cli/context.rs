@@ -1,7 +1,7 @@
 //! From options and environment to what a command works with: repository, catalog place, monitor.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -130,8 +130,12 @@ impl Context {
 
     /// The secret that opens the repository, or will open a new one.
     pub(super) fn secret(&self, purpose: Purpose) -> Done<Secret> {
-        let key_file = self.globals.key_file.as_deref();
-        let from_environment = std::env::var_os("REPO_KEY_FILE").map(PathBuf::from);
+        self.secret_of(purpose, self.globals.key_file.as_deref(), &self.place()?)
+    }
+
+    /// The secret for the repository at `place`; `key_file` is what the command line says.
+    fn secret_of(&self, purpose: Purpose, key_file: Option<&Path>, place: &OsStr) -> Done<Secret> {
+        let from_environment = std::env::var_os(purpose.key_file_variable()).map(PathBuf::from);
         let used = key_file.or(from_environment.as_deref());
         if let Some(path) = used.filter(|path| secret::is_exposed(path)) {
             let path = path.display();
@@ -139,7 +143,6 @@ impl Context {
                 "others can read the key file {path}: 'chmod 600 {path}'"
             ));
         }
-        let place = self.place()?;
         secret::acquire(purpose, key_file, &place.to_string_lossy())
     }
 
@@ -158,20 +161,43 @@ impl Context {
 
     /// Finds the repository without opening it: nobody is asked for a passphrase in vain.
     pub(super) fn find(&self) -> Done<(Arc<dyn Backend>, Config)> {
-        let place = self.place()?;
-        let backend = backend::open(&place)?;
-        let bytes = backend.read_all(&Key::config(), MAX_CONFIG_BYTES as u64).map_err(|error| {
-            if error.class() == Class::NotFound {
-                let what = format!("there is no repository at {}", backend.location());
-                let advice = match &self.globals.repo {
-                    Some(_) => "check the place, or make one there with 'repo init'",
-                    None => "make one with 'repo init', or say where yours is with --repo or REPO_URL",
-                };
-                Failure::from(Error::new(Class::NotFound, what)).hint(advice)
-            } else {
-                Failure::from(error)
-            }
-        })?;
+        let advice = match &self.globals.repo {
+            Some(_) => "check the place, or make one there with 'repo init'",
+            None => "make one with 'repo init', or say where yours is with --repo or REPO_URL",
+        };
+        Self::find_at(&self.place()?, advice)
+    }
+
+    /// Opens the repository that is copied to.
+    pub(super) fn open_destination(
+        &self,
+        place: &OsStr,
+        key_file: Option<&Path>,
+    ) -> Done<Arc<Repository>> {
+        let shown = place.to_string_lossy();
+        let advice = format!("check the place, or make one there with 'repo --repo {shown} init'");
+        let (backend, config) = Self::find_at(place, &advice)?;
+        let secret = self.secret_of(Purpose::Destination, key_file, place)?;
+        self.open_found(backend, &config, &secret)
+            .hint_for(Class::WrongKey, || {
+                "check the passphrase of the repository that is copied to, or which of --to-key-file, REPO_TO_PASSPHRASE, \
+                 REPO_TO_PASSPHRASE_FILE, REPO_TO_PASSPHRASE_COMMAND and REPO_TO_KEY_FILE is set"
+                    .into()
+            })
+    }
+
+    fn find_at(place: &OsStr, advice: &str) -> Done<(Arc<dyn Backend>, Config)> {
+        let backend = backend::open(place)?;
+        let bytes = backend
+            .read_all(&Key::config(), MAX_CONFIG_BYTES as u64)
+            .map_err(|error| {
+                if error.class() == Class::NotFound {
+                    let what = format!("there is no repository at {}", backend.location());
+                    Failure::from(Error::new(Class::NotFound, what)).hint(advice)
+                } else {
+                    Failure::from(error)
+                }
+            })?;
         let config = Config::decode(&bytes).map_err(|error| {
             let class = match error {
                 ConfigError::Version(_) => Class::Unsupported,

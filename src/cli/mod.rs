@@ -13,6 +13,7 @@ mod cat;
 mod check;
 mod completions;
 mod context;
+mod copy;
 mod diff;
 mod entry_view;
 mod exit;
@@ -100,6 +101,7 @@ enum Command {
     Pin(pin::Args),
     Prune(prune::Args),
     Check(check::Args),
+    Copy(copy::Args),
     Key(key::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -124,6 +126,7 @@ Passphrase (exactly one of these; without any, the terminal is asked):
   REPO_PASSPHRASE_FILE      a file that holds it
   REPO_PASSPHRASE_COMMAND   a shell command that prints it
   REPO_KEY_FILE             a key file, as --key-file
+  The other repository of 'repo copy' has the same with REPO_TO_ in front.
 
 Places:
   The repository is at --repo or REPO_URL, else in XDG_DATA_HOME/repo (~/.local/share/repo).
@@ -163,6 +166,7 @@ impl Command {
             Self::Pin(args) => pin::run(&args, context),
             Self::Prune(args) => prune::run(&args, context),
             Self::Check(args) => check::run(&args, context),
+            Self::Copy(args) => copy::run(&args, context),
             Self::Restore(args) => restore::run(&args, context),
             Self::Key(args) => key::run(&args, context),
             Self::Completions(args) => completions::run(&args),

@@ -89,7 +89,7 @@ pub(super) fn snapshots(
         let place = place::parse(repository, typed)?;
         if place.path.is_some() {
             return Err(Failure::usage(
-                "only whole snapshots can be pinned or forgotten",
+                "only whole snapshots can be pinned, forgotten or copied",
             ));
         }
         if !found.iter().any(|info| info.id == place.snapshot.id) {

@@ -10,7 +10,8 @@
 //!
 //! Two sources at once are an error, since one of them would be ignored; only `--key-file` on the command line overrules the
 //! environment. One trailing end of line is no part of a passphrase from a file or a program. New secrets (`repo key
-//! add`, `repo key change`) come from the same places with `REPO_NEW_` in front. Secrets live in buffers that are wiped.
+//! add`, `repo key change`) come from the same places with `REPO_NEW_` in front, that of the other repository of `repo copy` with
+//! `REPO_TO_`. Secrets live in buffers that are wiped.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -92,6 +93,8 @@ pub(super) enum Purpose {
     Create,
     /// For a new or changed key slot: other variables, typed twice.
     NewSlot,
+    /// To open the repository that is copied to: other variables.
+    Destination,
 }
 
 impl Purpose {
@@ -110,7 +113,20 @@ impl Purpose {
                 "REPO_NEW_PASSPHRASE_COMMAND",
                 "REPO_NEW_KEY_FILE",
             ],
+            Self::Destination => [
+                "REPO_TO_PASSPHRASE",
+                "REPO_TO_PASSPHRASE_FILE",
+                "REPO_TO_PASSPHRASE_COMMAND",
+                "REPO_TO_KEY_FILE",
+            ],
         }
+    }
+}
+
+impl Purpose {
+    /// The variable that names a key file.
+    pub(super) fn key_file_variable(self) -> &'static str {
+        self.variables()[3]
     }
 }
 
@@ -244,7 +260,7 @@ pub(super) fn create_key_file(path: &Path) -> Done<KeyFile> {
 
 /// Asks a person.
 fn prompt(purpose: Purpose, what: &str) -> Done<Secret> {
-    if purpose == Purpose::Open {
+    if matches!(purpose, Purpose::Open | Purpose::Destination) {
         let typed = ask(&format!("Passphrase for {what}: "), purpose)?;
         return passphrase(typed, "the terminal");
     }

@@ -134,6 +134,12 @@ fn facts(info: &SnapshotInfo) -> Table {
         "before it",
         s.parent.map(|id| id.short()).unwrap_or_default(),
     );
+    if let Some(origin) = s.origin {
+        table.fact(
+            "copy of",
+            format!("{} of repository {}", origin.snapshot, origin.repository),
+        );
+    }
     table.fact("written by", text::line(&s.program));
     table
 }

@@ -32,8 +32,17 @@ pub(super) struct SnapshotView {
     wrapped: Option<DigestView>,
     exact: bool,
     parent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<OriginView>,
     warnings: u64,
     program: String,
+}
+
+/// What a snapshot is a copy of.
+#[derive(Serialize)]
+struct OriginView {
+    repository: String,
+    snapshot: String,
 }
 
 /// A stream's length and digest.
@@ -81,6 +90,10 @@ impl SnapshotView {
             wrapped: s.wrapped.map(DigestView::new),
             exact: !s.original.is_empty(),
             parent: s.parent.map(|id| id.to_hex()),
+            origin: s.origin.map(|origin| OriginView {
+                repository: origin.repository.to_hex(),
+                snapshot: origin.snapshot.to_hex(),
+            }),
             warnings: s.warning_count,
             program: s.program.clone(),
         }

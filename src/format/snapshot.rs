@@ -10,7 +10,7 @@ use super::fields::{
 };
 use super::tree::{MAX_NODE_BYTES, Node};
 use crate::entry::Time;
-use crate::id::SnapshotId;
+use crate::id::{RepositoryId, SnapshotId};
 
 /// The longest encoded snapshot.
 pub const MAX_SNAPSHOT_BYTES: usize = 16 << 20;
@@ -103,6 +103,15 @@ pub struct StreamDigest {
     pub blake3: [u8; 32],
 }
 
+/// The snapshot that another is a copy of, through any number of copies: the one that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin {
+    /// The repository that it was taken in.
+    pub repository: RepositoryId,
+    /// Its id there.
+    pub snapshot: SnapshotId,
+}
+
 /// How much there is in a snapshot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -165,6 +174,8 @@ pub struct Snapshot {
     pub parent: Option<SnapshotId>,
     /// The program that wrote it.
     pub program: String,
+    /// What it is a copy of; `None` if it was taken here.
+    pub origin: Option<Origin>,
     /// Fields of later versions.
     pub unknown: Unknown,
 }
@@ -195,6 +206,7 @@ impl Snapshot {
             warning_count: 0,
             parent: None,
             program: String::new(),
+            origin: None,
             unknown: Unknown::default(),
         }
     }
@@ -252,6 +264,11 @@ impl Snapshot {
             self.parent.as_ref().map_or(&[], |id| id.as_bytes()),
         );
         put_nonempty(&mut out, 26, self.program.as_bytes());
+        put_nonempty(
+            &mut out,
+            27,
+            &self.origin.map(origin_bytes).unwrap_or_default(),
+        );
         self.unknown.put(&mut out);
         out
     }
@@ -335,6 +352,7 @@ impl Snapshot {
                 )?);
             }
             26 => self.program = text(value, MAX_TEXT_BYTES, "program")?,
+            27 => self.origin = Some(read_origin(value)?),
             _ => self.unknown.keep(number, value),
         }
         Ok(())
@@ -397,6 +415,23 @@ fn read_digest(value: Value<'_>) -> Result<StreamDigest, DecodeError> {
     let bytes = cursor.varint("stream length")?;
     cursor.finish("digest too long")?;
     Ok(StreamDigest { bytes, blake3 })
+}
+
+fn origin_bytes(origin: Origin) -> Vec<u8> {
+    let mut out = origin.repository.as_bytes().to_vec();
+    out.extend_from_slice(origin.snapshot.as_bytes());
+    out
+}
+
+fn read_origin(value: Value<'_>) -> Result<Origin, DecodeError> {
+    let bytes = value.bytes(RepositoryId::LEN + SnapshotId::LEN, "origin")?;
+    let mut cursor = Cursor::new(bytes);
+    let origin = Origin {
+        repository: RepositoryId::new(cursor.array("origin")?),
+        snapshot: SnapshotId::new(cursor.array("origin")?),
+    };
+    cursor.finish("origin too long")?;
+    Ok(origin)
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use super::archive::ArchiveTree;
 use super::feed::{Event, Turn};
 use super::known::KnownFiles;
 use super::links::FirstNames;
-use super::list::ItemList;
 use super::recipe::RecipeWriter;
 use super::tree::{TreeBuilder, directory};
 use crate::chunk::GearTable;
@@ -20,6 +19,7 @@ use crate::format::snapshot::Counts;
 use crate::format::tree::{Body, Node};
 use crate::progress::Monitor;
 use crate::repository::Writer;
+use crate::repository::compose::ItemList;
 
 /// What the stream became.
 pub(super) struct Assembled {

@@ -12,9 +12,7 @@ mod assemble;
 mod feed;
 mod known;
 mod links;
-mod list;
 mod recipe;
-mod shards;
 mod sorter;
 mod stream;
 mod tree;
@@ -32,6 +30,7 @@ use crate::format::content::Item;
 use crate::format::snapshot::{Counts, Snapshot, StreamDigest, StreamKind, Wrapping};
 use crate::id::SnapshotId;
 use crate::progress::Monitor;
+use crate::repository::compose::store_document;
 use crate::repository::shelf::SpillShelf;
 use crate::repository::{Cutting, Finished, Repository, Writer, WriterOptions};
 use archive::ArchiveTree;
@@ -291,17 +290,6 @@ impl Ingest {
             finished,
         })
     }
-}
-
-/// Stores a small document as meta chunks: it is read to list and show, so it must not lie among cold content.
-fn store_document(writer: &Writer, document: &[u8]) -> Result<Vec<Item>> {
-    let mut list = list::ItemList::default();
-    for piece in document.chunks(256 << 10) {
-        let id = writer.put_meta(piece)?;
-        let len = u32::try_from(piece.len()).map_err(|_| Error::invalid("a document too long"))?;
-        list.push(Item::Data { id, len }, writer)?;
-    }
-    list.finish(writer)
 }
 
 #[cfg(test)]

@@ -2,73 +2,19 @@
 
 use std::sync::Arc;
 
-use super::list::ItemList;
 use super::sorter::{Record, Sorter};
-use crate::chunk::{Cutter, GearTable, Params};
-use crate::error::{Class, Error, Result};
+use crate::chunk::GearTable;
+use crate::error::Result;
 use crate::format::content::Item;
 use crate::format::recipe::{
     HEADER_BLOCK_BYTES, Headers, MAX_LITERAL_BYTES, Operation, Override, padding,
 };
 use crate::repository::Writer;
-
-/// Mean length of a chunk of a recipe: smaller than content's, since one changed header changes one chunk.
-const AVG_CHUNK_BYTES: u32 = 64 << 10;
-
-/// A stream of bytes that is stored as content-defined meta chunks.
-pub(super) struct MetaStream {
-    cutter: Cutter,
-    window: Vec<u8>,
-    items: ItemList,
-}
-
-impl MetaStream {
-    pub(super) fn new(table: &Arc<GearTable>) -> Result<Self> {
-        let cutter = Cutter::content(Params::around(AVG_CHUNK_BYTES), Arc::clone(table))
-            .map_err(|e| Error::caused(Class::Invalid, "the chunker of recipes", e))?;
-        Ok(Self {
-            cutter,
-            window: Vec::new(),
-            items: ItemList::default(),
-        })
-    }
-
-    pub(super) fn window(&mut self) -> &mut Vec<u8> {
-        &mut self.window
-    }
-
-    /// Stores the chunks that are complete.
-    pub(super) fn flush(&mut self, writer: &Writer, eof: bool) -> Result<()> {
-        if !eof && self.window.len() < self.cutter.max() {
-            return Ok(());
-        }
-        let mut at = 0;
-        while eof || self.window.len() - at >= self.cutter.max() {
-            let Some(cut) = self
-                .cutter
-                .next_cut(0, &self.window[at..], eof)
-                .filter(|c| *c > 0)
-            else {
-                break;
-            };
-            let id = writer.put_meta(&self.window[at..at + cut])?;
-            let len = u32::try_from(cut).map_err(|_| Error::invalid("a chunk beyond 4 GiB"))?;
-            self.items.push(Item::Data { id, len }, writer)?;
-            at += cut;
-        }
-        self.window.drain(..at);
-        Ok(())
-    }
-
-    pub(super) fn finish(mut self, writer: &Writer) -> Result<Vec<Item>> {
-        self.flush(writer, true)?;
-        self.items.finish(writer)
-    }
-}
+use crate::repository::compose::RecordStream;
 
 /// Writes a recipe.
 pub(super) struct RecipeWriter {
-    stream: MetaStream,
+    stream: RecordStream,
     headers: Headers,
     /// Bytes that are no content, not told yet.
     literal: Vec<u8>,
@@ -88,7 +34,7 @@ struct Following<'a> {
 impl RecipeWriter {
     pub(super) fn new(table: &Arc<GearTable>) -> Result<Self> {
         Ok(Self {
-            stream: MetaStream::new(table)?,
+            stream: RecordStream::new(table)?,
             headers: Headers::default(),
             literal: Vec::new(),
             offset: 0,
@@ -196,7 +142,7 @@ impl Overrides {
 
     /// Stores them.
     pub(super) fn finish(mut self, table: &Arc<GearTable>, writer: &Writer) -> Result<Vec<Item>> {
-        let mut stream = MetaStream::new(table)?;
+        let mut stream = RecordStream::new(table)?;
         self.0.for_each(|record| {
             stream.window().extend_from_slice(&record.value);
             stream.flush(writer, false)

@@ -6,7 +6,6 @@
 use std::io::{self, Cursor, Read};
 use std::sync::{Arc, Mutex};
 
-use super::list::ItemList;
 use super::{Ingest, IngestSummary, StreamFacts};
 use crate::chunk::{Cutter, GearTable, Params, Slicer};
 use crate::entry::{Entry, Meta};
@@ -14,6 +13,7 @@ use crate::error::{Class, Error, Result};
 use crate::format::content::Item;
 use crate::format::snapshot::{StreamDigest, StreamKind, Wrapping};
 use crate::progress::Monitor;
+use crate::repository::compose::ItemList;
 use crate::repository::{Cutting, Writer, lock};
 use crate::source::detect::{Compression, Detected, detect};
 use crate::source::identity::{self, Expected, page_aligned};

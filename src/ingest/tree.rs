@@ -1,13 +1,13 @@
 //! From nodes in walk order to a tree of directories: a stack of open directories, closed from below.
 
 use super::known::{DirectoryRecord, KnownFiles};
-use super::shards::{ShardWriter, Weight, implied_directory};
-use crate::entry::{Entry, EntryPath};
+use crate::entry::{Entry, EntryPath, Meta};
 use crate::error::{Error, Result};
 use crate::format::snapshot::Counts;
 use crate::format::tree::{Body, Node, TreeRef};
 use crate::id::ChunkId;
 use crate::repository::Writer;
+use crate::repository::compose::{ShardWriter, Weight};
 
 /// A directory whose entries still come.
 struct Open {
@@ -181,6 +181,14 @@ pub(super) fn directory(name: Vec<u8>) -> Node {
     let mut node = Node::new(name, Body::Directory(tree));
     node.meta = implied_directory();
     node
+}
+
+/// The node of a directory that no entry described: an archive may leave its parents out.
+fn implied_directory() -> Meta {
+    Meta {
+        mode: 0o755,
+        ..Meta::default()
+    }
 }
 
 fn no_root() -> Error {

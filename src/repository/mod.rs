@@ -5,10 +5,13 @@
 //! the row below that take a repository; there are none here.
 
 pub mod address;
+pub(crate) mod ahead;
 pub mod audit;
 pub mod block_cache;
+pub(crate) mod compose;
 pub mod content;
 mod keys;
+pub(crate) mod load;
 #[cfg(test)]
 pub(crate) mod memory_blocks;
 mod neighbours;

@@ -85,7 +85,17 @@ impl Repository {
             ));
         }
         let id = crypto::new_repository_id().map_err(crypto("make a repository id"))?;
-        let config = Config::new(id, options.suite);
+        Self::create_configured(backend, &Config::new(id, options.suite), options, unlock)
+    }
+
+    /// The same with parameters of its own, where there is no repository yet.
+    pub(crate) fn create_configured(
+        backend: &dyn Backend,
+        config: &Config,
+        options: &CreateOptions,
+        unlock: Unlock<'_>,
+    ) -> Result<Created> {
+        let id = config.repository_id().map_err(|e| bad_config(&e))?;
         let bytes = config.encode().map_err(|e| bad_config(&e))?;
         let keyring =
             Keyring::generate(*blake3::hash(&bytes).as_bytes()).map_err(crypto("make the keys"))?;

@@ -7,13 +7,11 @@
 //! (and what stood there stays), a new target appears by one rename when everything is in it. Memory is bounded by two
 //! windows and the block cache, whatever the snapshot holds.
 
-mod ahead;
 mod decide;
 mod file;
 mod first_names;
 #[cfg(test)]
 pub(crate) mod fixture;
-mod load;
 mod plan;
 mod replay;
 mod report;

@@ -3,13 +3,13 @@
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
 
-use super::ahead::{Queue, in_order};
-use super::load::{Load, fetch, locate_all};
 use crate::error::{Error, Result};
 use crate::format::content::Item;
 use crate::id::ChunkId;
+use crate::repository::ahead::{Queue, in_order};
 use crate::repository::block_cache::Blocks;
 use crate::repository::content::Content;
+use crate::repository::load::{Load, fetch, locate_all};
 use crate::repository::{Location, lock};
 
 /// Chunks that are located together, and bytes of literals that wait meanwhile.

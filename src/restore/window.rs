@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use super::file::FilePlan;
 use super::first_names::Fate;
-use super::load::locate_all;
 use crate::entry::{EntryPath, Meta};
 use crate::error::{Error, Result};
 use crate::id::{ChunkId, PackId};
 use crate::repository::BlockAddress;
 use crate::repository::block_cache::Blocks;
+use crate::repository::load::locate_all;
 
 const MAX_FILES: usize = 8192;
 const MAX_PIECES: usize = 1 << 16;

@@ -213,8 +213,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
     summary::show(context, summary, began.elapsed())
 }
 
-/// Frees what a prune could not while this ingest ran. The snapshot is taken, whatever becomes of this.
-fn settle_plans(repository: &Repository, context: &Context) {
+/// Frees what a prune could not while this ingest (or copy) ran. The snapshot is taken, whatever becomes of this.
+pub(super) fn settle_plans(repository: &Repository, context: &Context) {
     if repository.role() != Role::Full {
         return;
     }

@@ -321,6 +321,11 @@ impl Writer {
         })
     }
 
+    /// The session that this run is part of.
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.shared.session
+    }
+
     /// What of the repository this run takes for stored.
     pub(crate) fn homes(&self) -> &Arc<Homes> {
         &self.shared.homes

@@ -13,8 +13,8 @@ use crate::format::snapshot::Snapshot;
 use crate::format::tree::{Body, TreeRef};
 use crate::repository::block_cache::Blocks;
 use crate::repository::content::{Content, Extents};
+use crate::repository::load::{fetch, locate};
 use crate::repository::trees::lookup;
-use crate::restore::load::{fetch, locate};
 use crate::restore::stream::{Holes, Plan};
 
 static ZEROS: [u8; HEADER_BLOCK_BYTES] = [0; HEADER_BLOCK_BYTES];

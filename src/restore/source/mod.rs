@@ -8,9 +8,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::ahead::{Queue, in_order};
 use super::first_names::FirstNames;
-use super::load::{Load, fetch, locate_all, zeros};
 use super::plan::kind_of;
 use super::select::{Filter, Picks, Root, Selection, roots};
 use crate::entry::{Entry, EntryPath, Extent, Kind, Order, Outcome, Sink, Source, Stat, Want};
@@ -20,8 +18,10 @@ use crate::format::tree::{Body, Node};
 use crate::id::ChunkId;
 use crate::progress::Monitor;
 use crate::repository::Location;
+use crate::repository::ahead::{Queue, in_order};
 use crate::repository::block_cache::{Blocks, ChunkBytes};
 use crate::repository::content::Content;
+use crate::repository::load::{Load, fetch, locate_all, zeros};
 
 /// The most extents that are listed ahead of a file's content; a file in more pieces does without.
 const MAX_EXTENTS: usize = 1 << 16;

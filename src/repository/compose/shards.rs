@@ -1,25 +1,24 @@
 //! One directory under construction: nodes in, shards out.
 
-use crate::entry::Meta;
+use super::super::Writer;
 use crate::error::{Error, Result};
 use crate::format::put_bytes;
 use crate::format::tree::{Body, MAX_NODE_BYTES, Node, Shard, TreeRef, is_boundary};
 use crate::id::ChunkId;
-use crate::repository::Writer;
 
 /// Entries of one index shard.
 const INDEX_ENTRIES: usize = 1024;
 
 /// What a node adds to the sums of its directory.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Weight {
-    pub(super) entries: u64,
-    pub(super) bytes: u64,
-    pub(super) directory: bool,
+pub(crate) struct Weight {
+    pub(crate) entries: u64,
+    pub(crate) bytes: u64,
+    pub(crate) directory: bool,
 }
 
 impl Weight {
-    pub(super) fn of(node: &Node) -> Self {
+    pub(crate) fn of(node: &Node) -> Self {
         Self {
             entries: node.entries(),
             bytes: node.bytes(),
@@ -29,7 +28,7 @@ impl Weight {
 }
 
 /// Takes the nodes of one directory in the order of their names.
-pub(super) struct ShardWriter {
+pub(crate) struct ShardWriter {
     leaf: Vec<u8>,
     first: Option<Vec<u8>>,
     sums: TreeRef,
@@ -37,7 +36,7 @@ pub(super) struct ShardWriter {
 }
 
 impl ShardWriter {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             leaf: vec![Shard::LEAF],
             first: None,
@@ -47,7 +46,7 @@ impl ShardWriter {
     }
 
     /// Appends an encoded node.
-    pub(super) fn push(
+    pub(crate) fn push(
         &mut self,
         name: &[u8],
         encoded: &[u8],
@@ -84,7 +83,7 @@ impl ShardWriter {
     }
 
     /// The finished directory.
-    pub(super) fn finish(mut self, writer: &Writer) -> Result<TreeRef> {
+    pub(crate) fn finish(mut self, writer: &Writer) -> Result<TreeRef> {
         self.close(writer)?;
         if self.done.is_empty() {
             return Ok(TreeRef {
@@ -137,13 +136,5 @@ fn empty() -> TreeRef {
         directories: 0,
         total: 0,
         bytes: 0,
-    }
-}
-
-/// The node of a directory that no entry described: an archive may leave its parents out.
-pub(super) fn implied_directory() -> Meta {
-    Meta {
-        mode: 0o755,
-        ..Meta::default()
     }
 }

@@ -1,9 +1,9 @@
 //! Chunks on their way out in order: how much may be prepared at once, and preparing one.
 
+use super::block_cache::{Blocks, ChunkBytes};
+use super::{BlockAddress, Location};
 use crate::error::{Error, Result};
 use crate::id::ChunkId;
-use crate::repository::block_cache::{Blocks, ChunkBytes};
-use crate::repository::{BlockAddress, Location};
 
 /// The most steps of one piece of work.
 const MAX_STEPS: usize = 512;
@@ -13,7 +13,7 @@ static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// What a piece of work will hold in memory when it is prepared.
 #[derive(Default)]
-pub(super) struct Load {
+pub(crate) struct Load {
     steps: usize,
     bytes: usize,
     block_bytes: usize,
@@ -22,13 +22,13 @@ pub(super) struct Load {
 
 impl Load {
     /// One more step with `bytes` of its own.
-    pub(super) fn add(&mut self, bytes: usize) {
+    pub(crate) fn add(&mut self, bytes: usize) {
         self.steps += 1;
         self.bytes += bytes;
     }
 
     /// One more chunk.
-    pub(super) fn add_chunk(&mut self, location: &Location) {
+    pub(crate) fn add_chunk(&mut self, location: &Location) {
         self.add(location.len as usize);
         if self.last.replace(location.block) != Some(location.block) {
             self.block_bytes += location.block.raw_bytes as usize;
@@ -36,18 +36,18 @@ impl Load {
     }
 
     /// True if the next step belongs into the next piece.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.steps >= MAX_STEPS || self.bytes >= MAX_BYTES || self.block_bytes >= MAX_BYTES
     }
 }
 
 /// Where the chunk `id` of a file is; it must have the length that the file says.
-pub(super) fn locate(blocks: &dyn Blocks, id: &ChunkId, len: u32) -> Result<Location> {
+pub(crate) fn locate(blocks: &dyn Blocks, id: &ChunkId, len: u32) -> Result<Location> {
     of_length(id, len, blocks.locate(id)?)
 }
 
 /// The same for many, which costs far less than one by one.
-pub(super) fn locate_all(
+pub(crate) fn locate_all(
     blocks: &dyn Blocks,
     chunks: &[(ChunkId, u32)],
 ) -> Result<Vec<Result<Location>>> {
@@ -68,7 +68,7 @@ fn of_length(id: &ChunkId, len: u32, location: Location) -> Result<Location> {
 }
 
 /// The checked bytes of a chunk.
-pub(super) fn fetch(blocks: &dyn Blocks, id: &ChunkId, location: &Location) -> Result<ChunkBytes> {
+pub(crate) fn fetch(blocks: &dyn Blocks, id: &ChunkId, location: &Location) -> Result<ChunkBytes> {
     let bytes = blocks.cache().chunk_at(blocks, id, location)?;
     match blocks.verify_chunk(id, &bytes) {
         Ok(()) => Ok(bytes),
@@ -77,7 +77,7 @@ pub(super) fn fetch(blocks: &dyn Blocks, id: &ChunkId, location: &Location) -> R
 }
 
 /// Gives `len` zeros to `take`, piece by piece.
-pub(super) fn zeros(mut len: u64, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+pub(crate) fn zeros(mut len: u64, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
     while len > 0 {
         let piece = usize::try_from(len).map_or(ZEROS.len(), |len| len.min(ZEROS.len()));
         take(&ZEROS[..piece])?;

@@ -1,8 +1,8 @@
 //! A file's content under construction: items in order, moved out into list chunks as they grow many.
 
+use super::super::Writer;
 use crate::error::{Class, Error, Result};
 use crate::format::content::{self, Item, MAX_CONTENT_LEN};
-use crate::repository::Writer;
 
 /// Content with at most this many items stays in its node.
 const INLINE_ITEMS: usize = 256;
@@ -13,7 +13,7 @@ const MIN_LIST_ITEMS: usize = 128;
 
 /// Collects the items of one content.
 #[derive(Default)]
-pub(super) struct ItemList {
+pub(crate) struct ItemList {
     /// Items of the content, then lists of those, then lists of lists.
     levels: Vec<Vec<Item>>,
     len: u64,
@@ -22,16 +22,16 @@ pub(super) struct ItemList {
 
 impl ItemList {
     /// Logical bytes so far.
-    pub(super) fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.len
     }
 
     /// Bytes so far that are no holes: what an archive's stream has of it.
-    pub(super) fn stream_bytes(&self) -> u64 {
+    pub(crate) fn stream_bytes(&self) -> u64 {
         self.stream_bytes
     }
 
-    pub(super) fn push(&mut self, item: Item, writer: &Writer) -> Result<()> {
+    pub(crate) fn push(&mut self, item: Item, writer: &Writer) -> Result<()> {
         self.len = grown(self.len, item.len())?;
         if !matches!(item, Item::Hole(_)) {
             self.stream_bytes += item.len();
@@ -74,7 +74,7 @@ impl ItemList {
     }
 
     /// The finished content.
-    pub(super) fn finish(mut self, writer: &Writer) -> Result<Vec<Item>> {
+    pub(crate) fn finish(mut self, writer: &Writer) -> Result<Vec<Item>> {
         let mut level = 0;
         while level + 1 < self.levels.len()
             || self

@@ -16,14 +16,14 @@ use crate::error::{Class, Error, Result};
 const AHEAD_PER_WORKER: usize = 3;
 
 /// Where the planner puts its pieces.
-pub(super) struct Queue<J, R> {
+pub(crate) struct Queue<J, R> {
     jobs: Sender<(J, Sender<Result<R>>)>,
     order: Sender<Receiver<Result<R>>>,
 }
 
 impl<J, R> Queue<J, R> {
     /// Hands over the next piece; waits while enough are on their way. An error means that nobody wants more.
-    pub(super) fn push(&mut self, job: J) -> Result<()> {
+    pub(crate) fn push(&mut self, job: J) -> Result<()> {
         let (done, result) = bounded(1);
         let sent = self.order.send(result).is_ok() && self.jobs.send((job, done)).is_ok();
         sent.then_some(()).ok_or_else(stopped)
@@ -31,7 +31,7 @@ impl<J, R> Queue<J, R> {
 }
 
 /// Runs `plan` and `threads` workers beside the caller, who takes what `work` made of the planner's pieces, in order.
-pub(super) fn in_order<J, R>(
+pub(crate) fn in_order<J, R>(
     threads: NonZeroUsize,
     plan: impl FnOnce(&mut Queue<J, R>) -> Result<()> + Send,
     work: impl Fn(J) -> Result<R> + Sync,
