@@ -18,6 +18,8 @@ use crate::maintain::copy::{Copied, CopyOptions, CopySums, Loss, Present, check_
 use crate::progress::{Count, Monitor};
 use crate::repository::{Repository, SnapshotInfo, WriterOptions};
 
+/// What a copy that broke off leaves behind.
+const GO_ON: &str = "run the same command again to go on: what was stored is found again";
 /// So many losses of one snapshot are named.
 const NAMED_LOSSES: usize = 20;
 
@@ -93,11 +95,13 @@ struct View {
 }
 
 /// What became of a snapshot, told.
-fn view(info: &SnapshotInfo, state: &'static str, copied: &Copied) -> SnapshotView {
-    let (copy, losses) = match copied {
-        Copied::New(id) | Copied::There(id) => (Some(id.to_hex()), &[][..]),
-        Copied::Damaged(losses) => (None, losses.as_slice()),
-        Copied::Gone => (None, &[][..]),
+fn view(info: &SnapshotInfo, copied: Option<&Copied>) -> SnapshotView {
+    let (state, copy, losses) = match copied {
+        Some(Copied::New(id)) => ("copied", Some(id.to_hex()), &[][..]),
+        Some(Copied::There(id)) => ("there", Some(id.to_hex()), &[][..]),
+        Some(Copied::Damaged(losses)) => ("damaged", None, losses.as_slice()),
+        Some(Copied::Gone) => ("gone", None, &[][..]),
+        None => ("planned", None, &[][..]),
     };
     let losses = losses.iter().map(|loss| LossView {
         what: loss.name.clone(),
@@ -141,9 +145,14 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
     if let Some(failure) = told.failed {
         return Err(failure);
     }
-    let Told { views, out, .. } = told;
-    let damaged = finish(args, context, views, unreadable, sums, began.elapsed(), out)?;
-    if damaged {
+    let done = Finished {
+        dry_run: args.dry_run,
+        views: told.views,
+        unreadable,
+        sums,
+        took: began.elapsed(),
+    };
+    if done.show(context, told.out)? {
         return Err(Failure::Code(INTEGRITY));
     }
     Ok(())
@@ -175,32 +184,27 @@ struct Told<'a> {
 }
 
 impl Told<'_> {
-    fn add(&mut self, info: &SnapshotInfo, state: &'static str, copied: &Copied) {
+    /// What became of a snapshot; nothing yet, if it would be copied.
+    fn add(&mut self, info: &SnapshotInfo, copied: Option<&Copied>) {
         let context = self.context;
-        if let Copied::Damaged(losses) = copied {
-            name_losses(context, info, losses);
-        }
-        if matches!(copied, Copied::Gone) {
-            let id = info.id.short();
-            context.monitor().warn(&format!(
-                "snapshot {id} was forgotten before its turn came: it was not copied"
-            ));
-        }
-        self.views.push(view(info, state, copied));
-        let quiet = context.json() || context.globals().quiet;
-        if quiet || matches!(copied, Copied::Damaged(_) | Copied::Gone) {
-            return;
-        }
         let (id, name) = (info.id.short(), text::line(&info.snapshot.name));
-        let line = match (copied, state) {
-            (_, "planned") => format!("{id} '{name}' would be copied"),
-            (Copied::New(copy), _) => format!("{id} '{name}' copied as {}", copy.short()),
-            (Copied::There(copy), _) if context.globals().verbose => {
+        self.views.push(view(info, copied));
+        let line = match copied {
+            None => format!("{id} '{name}' would be copied"),
+            Some(Copied::New(copy)) => format!("{id} '{name}' copied as {}", copy.short()),
+            Some(Copied::There(copy)) if context.globals().verbose => {
                 format!("{id} '{name}' is there as {}", copy.short())
             }
-            _ => return,
+            Some(Copied::There(_)) => return,
+            Some(Copied::Damaged(losses)) => return name_losses(context, info, losses),
+            Some(Copied::Gone) => {
+                return context.monitor().warn(&format!(
+                    "snapshot {id} was forgotten before its turn came: it was not copied"
+                ));
+            }
         };
-        if let Err(failure) = self.out.line(line) {
+        let quiet = context.json() || context.globals().quiet;
+        if !quiet && let Err(failure) = self.out.line(line) {
             self.failed.get_or_insert(failure);
         }
     }
@@ -230,8 +234,8 @@ fn look(
     let present = Present::look(destination)?;
     for info in snapshots {
         match present.copy_of(source, info, destination)? {
-            Some(id) => told.add(info, "there", &Copied::There(id)),
-            None => told.add(info, "planned", &Copied::Gone),
+            Some(id) => told.add(info, Some(&Copied::There(id))),
+            None => told.add(info, None),
         }
     }
     Ok(CopySums::default())
@@ -257,18 +261,9 @@ fn work(
         snapshots,
         &options,
         &context.library_monitor(),
-        &mut |info, copied| {
-            let state = match copied {
-                Copied::New(_) => "copied",
-                Copied::There(_) => "there",
-                Copied::Damaged(_) => "damaged",
-                Copied::Gone => "gone",
-            };
-            told.add(info, state, copied);
-        },
+        &mut |info, copied| told.add(info, Some(copied)),
     );
     drop(drawing);
-    const GO_ON: &str = "run the same command again to go on: what was stored is found again";
     let sums = sums
         .hint_for(Class::Interrupted, || GO_ON.to_owned())
         .hint_for(Class::Full, || format!("make room there; {GO_ON}"))?;
@@ -276,61 +271,61 @@ fn work(
     Ok(sums)
 }
 
-/// Tells the sums; true if something is damaged.
-fn finish(
-    args: &Args,
-    context: &Context,
+/// What a run did.
+struct Finished {
+    dry_run: bool,
     views: Vec<SnapshotView>,
     unreadable: u64,
     sums: CopySums,
     took: Duration,
-    mut out: Output,
-) -> Done<bool> {
-    let count = |state| views.iter().filter(|view| view.state == state).count() as u64;
-    let (copied, there, damaged) = (count("copied"), count("there"), count("damaged"));
-    let read = context.monitor().count(Count::Bytes);
-    let is_damaged = damaged + unreadable > 0;
-    if context.json() {
-        out.json(&View {
-            dry_run: args.dry_run,
-            copied,
-            there,
-            damaged,
-            gone: count("gone"),
-            unreadable,
-            read_bytes: read,
-            new_bytes: sums.new_bytes,
-            new_chunks: sums.new_chunks,
-            stored_bytes: sums.stored_bytes,
-            seconds: took.as_secs_f64(),
-            snapshots: views,
-        })?;
+}
+
+impl Finished {
+    /// Tells the sums; true if something is damaged.
+    fn show(self, context: &Context, mut out: Output) -> Done<bool> {
+        let of = |state| self.views.iter().filter(|view| view.state == state).count() as u64;
+        let (copied, there, damaged) = (of("copied"), of("there"), of("damaged"));
+        let (planned, gone) = (of("planned"), of("gone"));
+        let read = context.monitor().count(Count::Bytes);
+        let lost = damaged + self.unreadable;
+        let sums = self.sums;
+        if context.json() {
+            out.json(&View {
+                dry_run: self.dry_run,
+                copied,
+                there,
+                damaged,
+                gone,
+                unreadable: self.unreadable,
+                read_bytes: read,
+                new_bytes: sums.new_bytes,
+                new_chunks: sums.new_chunks,
+                stored_bytes: sums.stored_bytes,
+                seconds: self.took.as_secs_f64(),
+                snapshots: self.views,
+            })?;
+        } else if !context.globals().quiet {
+            let snapshots = |n| text::counted(n, "snapshot", "snapshots");
+            if self.dry_run {
+                let planned = snapshots(planned);
+                out.line(format!("would copy {planned}, {there} there already"))?;
+            } else {
+                let copied = snapshots(copied);
+                out.line(format!("copied {copied}, {there} there already"))?;
+                out.line(format!("  read    {}", text::bytes(read)))?;
+                out.line(format!(
+                    "  added   {} new, {} stored",
+                    text::bytes(sums.new_bytes),
+                    text::bytes(sums.stored_bytes)
+                ))?;
+                out.line(format!("  took    {}", text::duration(self.took)))?;
+            }
+            if lost > 0 {
+                let lost = snapshots(lost);
+                out.line(format!("  without {lost} that cannot be read whole"))?;
+            }
+        }
         out.finish()?;
-        return Ok(is_damaged);
+        Ok(lost > 0)
     }
-    if !context.globals().quiet {
-        let snapshots = |n| text::counted(n, "snapshot", "snapshots");
-        if args.dry_run {
-            let planned = snapshots(count("planned"));
-            out.line(format!("would copy {planned}, {there} there already"))?;
-        } else {
-            out.line(format!(
-                "copied {}, {there} there already",
-                snapshots(copied)
-            ))?;
-            out.line(format!("  read    {}", text::bytes(read)))?;
-            out.line(format!(
-                "  added   {} new, {} stored",
-                text::bytes(sums.new_bytes),
-                text::bytes(sums.stored_bytes)
-            ))?;
-            out.line(format!("  took    {}", text::duration(took)))?;
-        }
-        if is_damaged {
-            let lost = snapshots(damaged + unreadable);
-            out.line(format!("  without {lost} that cannot be read whole"))?;
-        }
-    }
-    out.finish()?;
-    Ok(is_damaged)
 }

@@ -10,6 +10,7 @@ use crate::crypto::{KdfParams, KeyFile, Role};
 use crate::entry::{
     Entry, EntryPath, Kind, MemoryEntry, MemorySource, Order, Outcome, Piece, Source, Time,
 };
+use crate::format::config::Config;
 use crate::format::header::Suite;
 use crate::format::snapshot::StreamKind;
 use crate::id::{ObjectId, SnapshotId};
@@ -29,6 +30,12 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn new() -> Self {
+        let id = crate::crypto::new_repository_id().unwrap();
+        Self::with(&Config::new(id, Suite::ChaCha20Poly1305))
+    }
+
+    /// One with parameters of its own.
+    pub(crate) fn with(config: &Config) -> Self {
         let backend = Arc::new(Memory::new());
         let key = KeyFile::generate().unwrap();
         let slot = SlotOptions {
@@ -37,11 +44,10 @@ impl Store {
             created: 0,
             kdf: KdfParams::default(),
         };
-        let options = CreateOptions {
-            suite: Suite::ChaCha20Poly1305,
-            slot,
-        };
-        Repository::create(backend.as_ref(), &options, Unlock::KeyFile(&key)).unwrap();
+        let suite = config.suite().unwrap();
+        let options = CreateOptions { suite, slot };
+        let unlock = Unlock::KeyFile(&key);
+        Repository::create_configured(backend.as_ref(), config, &options, unlock).unwrap();
         let clock = AtomicI64::new(1000);
         Self {
             backend,

@@ -8,6 +8,7 @@
     reason = "this whole program is a test"
 )]
 
+mod copy;
 mod damaged;
 mod errors;
 mod export;

@@ -21,6 +21,8 @@ mod journal;
 mod memo;
 mod pour;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod trees;
 
 use std::collections::HashMap;

@@ -213,14 +213,14 @@ impl<'a> Pour<'a> {
                 self.items.extend(self.writer.wait(sequence)?);
             }
             for event in turn.events {
-                self.event(event)?;
+                self.event(&event)?;
             }
         }
         Ok(())
     }
 
-    fn event(&mut self, event: Event) -> Result<()> {
-        match event {
+    fn event(&mut self, event: &Event) -> Result<()> {
+        match *event {
             Event::Begin(key) => self.building = Some((key, ItemList::default())),
             Event::Chunks(count) => {
                 for _ in 0..count {
