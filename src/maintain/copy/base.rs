@@ -154,7 +154,7 @@ impl<'a> Pair<'a> {
         }
         for extent in Content::new(to).extents(self.run.destination, 0) {
             if let Item::Data { id, .. } = extent?.item
-                && !self.homes.has(&id)?
+                && !self.homes.has(&id.shorten())?
             {
                 // Lost there: the whole directory is not what it should be.
                 return Err(crate::error::Error::corrupt(

@@ -148,7 +148,7 @@ impl Streaming<'_> {
 
     /// Gives `len` zeros to `take`. There may be more of them than anybody wants to wait for.
     fn zeros(&self, len: u64, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        super::load::zeros(len, |zeros| {
+        crate::repository::load::zeros(len, |zeros| {
             self.go_on()?;
             take(zeros)
         })
