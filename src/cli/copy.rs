@@ -14,7 +14,7 @@ use super::output::Output;
 use super::{pin, text};
 use crate::crypto::Role;
 use crate::error::{Class, Error};
-use crate::maintain::copy::{Copied, CopyOptions, CopySums, Loss, Present, check_pair, copy};
+use crate::maintain::copy::{Copied, CopyOptions, CopySums, Losses, Present, check_pair, copy};
 use crate::progress::{Count, Monitor};
 use crate::repository::{Repository, SnapshotInfo, WriterOptions};
 
@@ -75,6 +75,7 @@ struct SnapshotView {
     state: &'static str,
     copy: Option<String>,
     bytes: u64,
+    lost: u64,
     losses: Vec<LossView>,
 }
 
@@ -99,9 +100,13 @@ fn view(info: &SnapshotInfo, copied: Option<&Copied>) -> SnapshotView {
     let (state, copy, losses) = match copied {
         Some(Copied::New(id)) => ("copied", Some(id.to_hex()), &[][..]),
         Some(Copied::There(id)) => ("there", Some(id.to_hex()), &[][..]),
-        Some(Copied::Damaged(losses)) => ("damaged", None, losses.as_slice()),
+        Some(Copied::Damaged(losses)) => ("damaged", None, losses.named.as_slice()),
         Some(Copied::Gone) => ("gone", None, &[][..]),
         None => ("planned", None, &[][..]),
+    };
+    let lost = match copied {
+        Some(Copied::Damaged(losses)) => losses.count,
+        _ => 0,
     };
     let losses = losses.iter().map(|loss| LossView {
         what: loss.name.clone(),
@@ -114,6 +119,7 @@ fn view(info: &SnapshotInfo, copied: Option<&Copied>) -> SnapshotView {
         state,
         copy,
         bytes: info.snapshot.counts.bytes,
+        lost,
         losses: losses.collect(),
     }
 }
@@ -210,13 +216,13 @@ impl Told<'_> {
     }
 }
 
-fn name_losses(context: &Context, info: &SnapshotInfo, losses: &[Loss]) {
+fn name_losses(context: &Context, info: &SnapshotInfo, losses: &Losses) {
     let snapshot = format!("snapshot {} '{}'", info.id.short(), info.snapshot.name);
-    for loss in losses.iter().take(NAMED_LOSSES) {
+    for loss in losses.named.iter().take(NAMED_LOSSES) {
         let message = format!("{snapshot}: {}: {}", loss.name, loss.reason);
         context.monitor().warn(&message);
     }
-    let more = match losses.len().saturating_sub(NAMED_LOSSES) {
+    let more = match losses.count.saturating_sub(NAMED_LOSSES as u64) {
         0 => String::new(),
         more => format!(", and {more} more"),
     };

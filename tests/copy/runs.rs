@@ -165,9 +165,9 @@ fn a_damaged_snapshot_is_named_and_left_out_and_the_others_arrive() {
         let Copied::Damaged(losses) = one else {
             panic!("{one:?}")
         };
-        let names: Vec<_> = losses.iter().map(|loss| loss.name.as_str()).collect();
+        let names: Vec<_> = losses.named.iter().map(|loss| loss.name.as_str()).collect();
         assert_eq!(names, ["a"]);
-        assert_eq!(losses[0].class, Class::Corrupt);
+        assert_eq!(losses.named[0].class, Class::Corrupt);
     }
     let Copied::New(id) = copied[2] else {
         panic!("{copied:?}")
@@ -181,6 +181,42 @@ fn a_damaged_snapshot_is_named_and_left_out_and_the_others_arrive() {
         &destination,
         &SnapshotInfo { id, snapshot },
     );
+}
+
+#[test]
+fn what_is_forgotten_before_its_turn_is_told() {
+    let (from, to) = (
+        Store::new(Suite::ChaCha20Poly1305),
+        Store::new(Suite::ChaCha20Poly1305),
+    );
+    for round in 0..3 {
+        ingest_at(&from.open(), round.into(), edited(0));
+    }
+    let source = from.open();
+    let snapshots = source.snapshots().unwrap();
+    let monitor = silent();
+    let mut told = Vec::new();
+    let each = &mut |_: &SnapshotInfo, copied: &Copied| {
+        if told.is_empty() {
+            from.open().forget(&snapshots[1].id, false).unwrap();
+        }
+        told.push(copied.clone());
+    };
+    let destination = to.open();
+    copy(
+        &source,
+        &destination,
+        &snapshots,
+        &options(),
+        &monitor,
+        each,
+    )
+    .unwrap();
+    assert!(
+        matches!(told[..], [Copied::New(_), Copied::Gone, Copied::New(_)]),
+        "{told:?}"
+    );
+    assert_eq!(to.names(Area::Snapshots).len(), 2);
 }
 
 #[test]

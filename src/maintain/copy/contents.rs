@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use super::memo::{Fate, Memo, content_key};
 use super::pour::Pour;
 use super::streams::{Overrides, is_damage};
-use super::{Loss, Run};
+use super::{Loss, Losses, Run};
 use crate::entry::{EntryPath, ShelfKey};
 use crate::error::{Class, Error, Result};
 use crate::format::content::Item;
@@ -63,11 +63,7 @@ impl<C> Step<C> {
 }
 
 /// Copies the contents of a snapshot that were not copied yet; what of it cannot be read.
-pub(super) fn copy_contents(
-    run: &Run<'_>,
-    info: &SnapshotInfo,
-    writer: &Writer,
-) -> Result<Vec<Loss>> {
+pub(super) fn copy_contents(run: &Run<'_>, info: &SnapshotInfo, writer: &Writer) -> Result<Losses> {
     let losses = Mutex::default();
     let ahead = run.options.writer.workers.max(1) * 2;
     let mut pour = Pour::new(run.destination, writer, &run.memo, &run.table, ahead)?;
@@ -97,7 +93,7 @@ fn take(
     step: Step<ChunkBytes>,
     pour: &mut Pour<'_>,
     current: &mut Option<(Box<Begin>, bool)>,
-    losses: &Mutex<Vec<Loss>>,
+    losses: &Mutex<Losses>,
 ) -> Result<()> {
     if let Step::Begin(begin) = step {
         run.monitor.doing(&|| begin.name.clone());
@@ -118,7 +114,7 @@ fn take(
         Step::Data(Err(error)) if is_damage(&error) => {
             if std::mem::take(whole) {
                 run.memo.lost(begin.key, &error.to_string())?;
-                lock(losses).push(Loss::new(begin.name.clone(), &error));
+                lock(losses).add(Loss::new(begin.name.clone(), &error));
             }
         }
         Step::Data(Err(error)) => return Err(error),
@@ -141,7 +137,7 @@ fn take(
 struct Planner<'a> {
     run: &'a Run<'a>,
     memo: &'a Memo,
-    losses: &'a Mutex<Vec<Loss>>,
+    losses: &'a Mutex<Losses>,
     queue: &'a mut Queue<Batch<Located>, Batch<ChunkBytes>>,
     /// Steps whose chunks are not located yet.
     group: Batch<Asked>,
@@ -150,7 +146,7 @@ struct Planner<'a> {
 impl<'a> Planner<'a> {
     fn new(
         run: &'a Run<'a>,
-        losses: &'a Mutex<Vec<Loss>>,
+        losses: &'a Mutex<Losses>,
         queue: &'a mut Queue<Batch<Located>, Batch<ChunkBytes>>,
     ) -> Self {
         Self {
@@ -220,7 +216,7 @@ impl<'a> Planner<'a> {
             None => {}
             Some(Fate::Planned | Fate::Done(_)) => return Ok(()),
             Some(Fate::Lost(reason)) => {
-                lock(self.losses).push(Loss::again(name, &reason));
+                lock(self.losses).add(Loss::again(name, &reason));
                 return Ok(());
             }
         }
@@ -281,7 +277,7 @@ impl<'a> Planner<'a> {
                 Class::Unsupported,
                 "it has fields of a later version of the program: copy it with that",
             );
-            lock(self.losses).push(Loss::new(path.to_string(), &error));
+            lock(self.losses).add(Loss::new(path.to_string(), &error));
         }
     }
 
@@ -289,7 +285,7 @@ impl<'a> Planner<'a> {
         if !is_damage(&error) {
             return Err(error);
         }
-        lock(self.losses).push(Loss::new(name.to_owned(), &error));
+        lock(self.losses).add(Loss::new(name.to_owned(), &error));
         Ok(())
     }
 

@@ -40,6 +40,9 @@ use crate::repository::{Finished, Homes, Repository, SnapshotInfo, Writer, Write
 use base::Bases;
 use memo::Memo;
 
+/// Losses of one snapshot that are named.
+const MAX_NAMED_LOSSES: usize = 100;
+
 /// How to copy.
 #[derive(Clone, Debug)]
 pub struct CopyOptions {
@@ -81,6 +84,24 @@ impl Loss {
     }
 }
 
+/// What a snapshot has lost: there may be more of it than anybody reads.
+#[derive(Clone, Debug, Default)]
+pub struct Losses {
+    /// The first hundred.
+    pub named: Vec<Loss>,
+    /// How many there are.
+    pub count: u64,
+}
+
+impl Losses {
+    fn add(&mut self, loss: Loss) {
+        self.count += 1;
+        if self.named.len() < MAX_NAMED_LOSSES {
+            self.named.push(loss);
+        }
+    }
+}
+
 /// What became of a snapshot.
 #[derive(Clone, Debug)]
 pub enum Copied {
@@ -89,7 +110,7 @@ pub enum Copied {
     /// The destination has it, by this id.
     There(SnapshotId),
     /// It is not whole, so it was not copied.
-    Damaged(Vec<Loss>),
+    Damaged(Losses),
     /// It was forgotten before its turn came.
     Gone,
 }
@@ -235,26 +256,25 @@ fn copy_one(
     if !from.unknown.is_empty() {
         let what = "it has fields of a later version of the program: copy it with that";
         let error = Error::new(Class::Unsupported, what);
-        return Ok(Copied::Damaged(vec![Loss::new(
-            "the snapshot".into(),
-            &error,
-        )]));
+        let mut losses = Losses::default();
+        losses.add(Loss::new("the snapshot".into(), &error));
+        return Ok(Copied::Damaged(losses));
     }
     let mut losses = contents::copy_contents(run, info, &writer)?;
     let mut to = Snapshot {
         origin: Some(origin_of(run.source, info)),
         ..from.clone()
     };
-    if losses.is_empty() {
+    if losses.count == 0 {
         losses = streams::copy_streams(run, from, &mut to, &writer)?;
     }
-    if losses.is_empty() {
+    if losses.count == 0 {
         to.root = trees::copy_tree(run, &from.root, &writer)?;
     }
     // Also of one that is not whole: the memo counts on what was stored.
     let finished = writer.finish()?;
     lane.add(finished);
-    if !losses.is_empty() {
+    if losses.count > 0 {
         return Ok(Copied::Damaged(losses));
     }
     to.counts.added_bytes = finished.stored_bytes;

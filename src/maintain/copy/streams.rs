@@ -4,7 +4,7 @@
 //! name contents, which are translated.
 
 use super::memo::{Fate, content_key};
-use super::{Loss, Run};
+use super::{Loss, Losses, Run};
 use crate::error::{Class, Error, Result};
 use crate::format::content::Item;
 use crate::format::recipe::Override;
@@ -93,12 +93,12 @@ pub(super) fn copy_streams(
     from: &Snapshot,
     to: &mut Snapshot,
     writer: &Writer,
-) -> Result<Vec<Loss>> {
-    let mut losses = Vec::new();
+) -> Result<Losses> {
+    let mut losses = Losses::default();
     let mut whole = |name: &str, copied: Result<Vec<Item>>| match copied {
         Ok(items) => Ok(items),
         Err(e) if is_damage(&e) => {
-            losses.push(Loss::new(name.to_owned(), &e));
+            losses.add(Loss::new(name.to_owned(), &e));
             Ok(Vec::new())
         }
         Err(e) => Err(e),

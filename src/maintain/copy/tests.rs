@@ -144,7 +144,7 @@ fn what_a_later_version_put_there_is_not_carried_over_unread() {
     writer.commit(&later).unwrap();
     let (copied, _) = run(&from, &to, None);
     let refused = |one: &&Copied| match one {
-        Copied::Damaged(losses) => losses[0].class == Class::Unsupported,
+        Copied::Damaged(losses) => losses.named[0].class == Class::Unsupported,
         _ => false,
     };
     assert_eq!(copied.iter().filter(refused).count(), 1);
