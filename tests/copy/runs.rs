@@ -11,7 +11,7 @@ use repo::entry::{MemoryEntry, MemorySource, Order};
 use repo::error::Class;
 use repo::format::header::Suite;
 use repo::format::snapshot::StreamKind;
-use repo::ingest::{Ingest, StreamFacts};
+use repo::ingest::{Ingest, StreamFacts, StreamRequest, ingest_stream};
 use repo::maintain::check::{ReadData, check};
 use repo::maintain::copy::{Copied, copy};
 use repo::maintain::prune::{MaxUnused, PruneOptions, prune};
@@ -29,6 +29,19 @@ fn ingest_at(repository: &Arc<Repository>, seconds: i64, entries: Vec<MemoryEntr
     let source = MemorySource::new(entries, Order::Walk);
     let facts = |_: &MemorySource| Ok(StreamFacts::of(StreamKind::Dir));
     ingest.run(source, |_| Cutting::File, facts).unwrap();
+}
+
+/// Takes in a disk, so much later than the others.
+fn ingest_disk(repository: &Arc<Repository>, seconds: i64, bytes: &[u8]) {
+    let mut request = fixture::request("disk", 2);
+    request.time.seconds += seconds;
+    let ingest = Ingest::begin(repository, request, &silent()).unwrap();
+    let request = StreamRequest {
+        kind: Some(StreamKind::Disk),
+        exact: false,
+        file_name: b"disk".to_vec(),
+    };
+    ingest_stream(ingest, std::io::Cursor::new(bytes.to_vec()), &request).unwrap();
 }
 
 fn edited(round: u32) -> Vec<MemoryEntry> {
@@ -181,6 +194,46 @@ fn a_damaged_snapshot_is_named_and_left_out_and_the_others_arrive() {
         &destination,
         &SnapshotInfo { id, snapshot },
     );
+}
+
+#[test]
+fn of_a_disk_that_changes_only_what_changed_is_read() {
+    let (from, to) = (
+        Store::new(Suite::ChaCha20Poly1305),
+        Store::new(Suite::ChaCha20Poly1305),
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let backend: Arc<dyn Backend> = to.memory.clone();
+    let place = CatalogPlace::File(folder.path().join("catalog"));
+    let mut disk = fixture::noise(4 << 20, 77);
+    disk[1 << 20..2 << 20].fill(0);
+    let mut rounds = Vec::new();
+    for round in 0..4_u8 {
+        disk[usize::from(round) * 300_000] ^= 1;
+        ingest_disk(&from.open(), round.into(), &disk);
+        if round == 1 {
+            continue;
+        }
+        // The second time there are two to copy.
+        let source = from.open();
+        let destination = fixture::open(&backend, &to.key, &place).unwrap();
+        let recorder = Arc::new(Recorder::default());
+        let monitor: Arc<dyn Monitor> = recorder.clone();
+        let snapshots = source.snapshots().unwrap();
+        try_copy(&source, &destination, &snapshots, &monitor).unwrap();
+        rounds.push(recorder.count(Count::Bytes));
+    }
+    // Zeros are in no chunk, and are gone through each time.
+    let (zeros, chunk) = (1 << 20, 64 << 10);
+    assert_eq!(rounds, [4 << 20, 2 * (zeros + chunk), zeros + chunk]);
+    let (source, destination) = (from.open(), to.open());
+    for info in &source.snapshots().unwrap() {
+        let all = destination.snapshots().unwrap();
+        let arrived = all
+            .iter()
+            .find(|one| one.snapshot.origin.map(|o| o.snapshot) == Some(info.id));
+        assert_same(&source, info, &destination, arrived.unwrap());
+    }
 }
 
 #[test]

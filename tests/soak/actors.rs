@@ -66,10 +66,10 @@ impl Actor {
         let act = match dice.below(24) {
             0..=4 => Act::IngestDirectory(source),
             5..=7 => Act::IngestArchive(source),
-            8 | 9 => Act::Forget {
+            8..=10 => Act::Forget {
                 prune: dice.one_in(2),
             },
-            10..=12 => Act::Prune {
+            11..=12 => Act::Prune {
                 max_unused: dice.pick(&["0", "0", "5%"]),
             },
             13 => Act::Mount,

@@ -25,8 +25,8 @@ use judge::Judge;
 use place::Place;
 
 /// Actors of a round.
-const FEWEST: u64 = 4;
-const MOST: u64 = 8;
+const FEWEST: u64 = 6;
+const MOST: u64 = 12;
 
 /// What ends a soak.
 enum Until {

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use crate::dice::{Dice, noise};
 
 /// Directories that are taken in, by name.
-pub(crate) const SOURCES: [&str; 3] = ["a", "b", "c"];
+pub(crate) const SOURCES: [&str; 2] = ["a", "b"];
 /// Clients with catalogs of their own; two of three share one with others.
 pub(crate) const CLIENTS: u64 = 3;
 

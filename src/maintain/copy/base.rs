@@ -6,16 +6,17 @@
 
 use std::collections::HashSet;
 
+use super::contents::cutting;
 use super::memo::content_key;
 use super::{Run, journal, origin_of};
 use crate::crypto::Role;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::content::Item;
 use crate::format::tree::{Body, Node, TreeRef};
 use crate::id::SnapshotId;
 use crate::repository::content::Content;
 use crate::repository::trees::{Cursor, Found};
-use crate::repository::{Homes, SnapshotInfo};
+use crate::repository::{Cutting, Homes, SnapshotInfo};
 
 /// The snapshots of the source, and which of them the memo knows.
 pub(super) struct Bases {
@@ -152,17 +153,27 @@ impl<'a> Pair<'a> {
         if self.run.memo.content(&key)?.is_some() {
             return Ok(());
         }
-        for extent in Content::new(to).extents(self.run.destination, 0) {
-            if let Item::Data { id, .. } = extent?.item
+        let (run, content) = (self.run, Content::new(from));
+        let aligned = run.cuts_alike() && cutting(run.source, &content) == Cutting::Disk;
+        let mut sources = content.extents(run.source, 0);
+        for extent in Content::new(to).extents(run.destination, 0) {
+            let to = extent?;
+            if let Item::Data { id, .. } = to.item
                 && !self.homes.has(&id.shorten())?
             {
                 // Lost there: the whole directory is not what it should be.
-                return Err(crate::error::Error::corrupt(
-                    "the copy before has lost something",
-                ));
+                return Err(Error::corrupt("the copy before has lost something"));
+            }
+            // What changes in a disk is a few of its chunks.
+            if aligned
+                && let Some(from) = sources.next().transpose()?
+                && let (Item::Data { id, .. }, Item::Data { .. }) = (from.item, to.item)
+                && (from.start, from.end()) == (to.start, to.end())
+            {
+                run.memo.keep_chunk(&id, &to.item)?;
             }
         }
-        self.run.memo.done(key, to)
+        run.memo.done(key, to)
     }
 }
 

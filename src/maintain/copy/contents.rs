@@ -21,7 +21,7 @@ use crate::repository::block_cache::{Blocks, ChunkBytes};
 use crate::repository::content::Content;
 use crate::repository::load::{Load, fetch, locate_all, zeros};
 use crate::repository::trees::Walk;
-use crate::repository::{Cutting, Location, SnapshotInfo, Writer, lock};
+use crate::repository::{Cutting, Location, Repository, SnapshotInfo, Writer, lock};
 
 /// Steps whose chunks are located together.
 const GROUP_STEPS: usize = 4096;
@@ -34,12 +34,16 @@ struct Begin {
     /// What it is, for people.
     name: String,
     cutting: Cutting,
+    /// Its chunks are chunks in the destination as well: both cut at the same places.
+    aligned: bool,
 }
 
 /// One call to come. `C` is a chunk: asked for, then located, then read.
 enum Step<C> {
     Begin(Box<Begin>),
     Data(Result<C>),
+    /// What the next bytes became before.
+    Known(Item),
     Zeros(u64),
     Hole(u64),
     End,
@@ -47,6 +51,7 @@ enum Step<C> {
 
 type Asked = (ChunkId, u32);
 type Located = (ChunkId, Location);
+type Read = (ChunkId, ChunkBytes);
 type Batch<C> = Vec<Step<C>>;
 
 impl<C> Step<C> {
@@ -55,6 +60,7 @@ impl<C> Step<C> {
         match self {
             Self::Begin(begin) => Step::Begin(begin),
             Self::Data(asked) => Step::Data(asked.and_then(chunk)),
+            Self::Known(item) => Step::Known(item),
             Self::Zeros(len) => Step::Zeros(len),
             Self::Hole(len) => Step::Hole(len),
             Self::End => Step::End,
@@ -72,10 +78,10 @@ pub(super) fn copy_contents(run: &Run<'_>, info: &SnapshotInfo, writer: &Writer)
         run.options.threads,
         |queue| Planner::new(run, &losses, queue).snapshot(info),
         |batch: Batch<Located>| {
-            let fetched = |(id, location)| fetch(run.source, &id, &location);
+            let fetched = |(id, location)| Ok((id, fetch(run.source, &id, &location)?));
             Ok(batch.into_iter().map(|step| step.map(fetched)).collect())
         },
-        |batch: Batch<ChunkBytes>| {
+        |batch: Batch<Read>| {
             batch
                 .into_iter()
                 .try_for_each(|step| take(run, step, &mut pour, &mut current, &losses))
@@ -90,7 +96,7 @@ pub(super) fn copy_contents(run: &Run<'_>, info: &SnapshotInfo, writer: &Writer)
 /// Takes one step; `current` is the content that is open, and whether it is whole so far.
 fn take(
     run: &Run<'_>,
-    step: Step<ChunkBytes>,
+    step: Step<Read>,
     pour: &mut Pour<'_>,
     current: &mut Option<(Box<Begin>, bool)>,
     losses: &Mutex<Losses>,
@@ -119,9 +125,16 @@ fn take(
         }
         Step::Data(Err(error)) => return Err(error),
         _ if !*whole => {}
-        Step::Data(Ok(bytes)) => {
+        Step::Data(Ok((id, bytes))) => {
             run.monitor.add(Count::Bytes, bytes.len() as u64);
+            if begin.aligned {
+                pour.from(id, bytes.len() as u64);
+            }
             pour.data(&bytes)?;
+        }
+        Step::Known(item) => {
+            run.monitor.add(Count::KnownBytes, item.len());
+            pour.known(item)?;
         }
         Step::Zeros(len) => {
             run.monitor.add(Count::Bytes, len);
@@ -138,7 +151,7 @@ struct Planner<'a> {
     run: &'a Run<'a>,
     memo: &'a Memo,
     losses: &'a Mutex<Losses>,
-    queue: &'a mut Queue<Batch<Located>, Batch<ChunkBytes>>,
+    queue: &'a mut Queue<Batch<Located>, Batch<Read>>,
     /// Steps whose chunks are not located yet.
     group: Batch<Asked>,
 }
@@ -147,7 +160,7 @@ impl<'a> Planner<'a> {
     fn new(
         run: &'a Run<'a>,
         losses: &'a Mutex<Losses>,
-        queue: &'a mut Queue<Batch<Located>, Batch<ChunkBytes>>,
+        queue: &'a mut Queue<Batch<Located>, Batch<Read>>,
     ) -> Self {
         Self {
             run,
@@ -222,15 +235,21 @@ impl<'a> Planner<'a> {
         }
         self.memo.plan(key)?;
         let content = Content::new(items);
-        let cutting = self.cutting(&content);
+        let cutting = cutting(self.run.source, &content);
+        let aligned = cutting == Cutting::Disk && self.run.cuts_alike();
         self.push(Step::Begin(Box::new(Begin {
             key,
             name: name.to_owned(),
             cutting,
+            aligned,
         })))?;
         for extent in content.extents(self.run.source, 0) {
             match extent.map(|extent| extent.item) {
-                Ok(Item::Data { id, len }) => self.push(Step::Data(Ok((id, len))))?,
+                Ok(Item::Data { id, len }) => {
+                    let known = if aligned { self.memo.chunk(&id)? } else { None };
+                    let known = known.filter(|item| item.len() == u64::from(len));
+                    self.push(known.map_or(Step::Data(Ok((id, len))), Step::Known))?;
+                }
                 Ok(Item::Zeros(len)) => self.push(Step::Zeros(len))?,
                 Ok(Item::Hole(len)) => self.push(Step::Hole(len))?,
                 Ok(Item::List { .. }) => {}
@@ -239,35 +258,6 @@ impl<'a> Planner<'a> {
             self.run.check()?;
         }
         self.push(Step::End)
-    }
-
-    /// How a content was cut in the source, which is how it is cut again: at fixed places if none of its chunks reaches beyond one.
-    /// What cannot be read is met again when it is read.
-    fn cutting(&self, content: &Content) -> Cutting {
-        let fixed = u64::from(self.run.source.config().chunks.fixed_bytes);
-        let mut chunks = 0;
-        // The end of the last chunk, if that is between two places.
-        let mut between = None;
-        for extent in content.extents(self.run.source, 0).map_while(Result::ok) {
-            let (start, end) = (extent.start, extent.end());
-            if !matches!(extent.item, Item::Data { .. }) {
-                continue;
-            }
-            if start / fixed != (end - 1) / fixed || between == Some(start) {
-                return Cutting::File;
-            }
-            between = Some(end).filter(|end| !end.is_multiple_of(fixed));
-            chunks += 1;
-            if chunks == PROBED_CHUNKS {
-                break;
-            }
-        }
-        // One chunk is cut alike either way; with other files it has more neighbours.
-        if chunks > 1 {
-            Cutting::Disk
-        } else {
-            Cutting::File
-        }
     }
 
     /// Refuses what a later version may have put there: it may name chunks, which have other names in the destination.
@@ -325,6 +315,43 @@ impl<'a> Planner<'a> {
             return Ok(());
         }
         self.queue.push(steps)
+    }
+}
+
+/// How a content was cut in the source, which is how it is cut again: at fixed places if none of its chunks reaches beyond one.
+/// What cannot be read is met again when it is read.
+pub(super) fn cutting(source: &Repository, content: &Content) -> Cutting {
+    let fixed = u64::from(source.config().chunks.fixed_bytes);
+    let mut chunks = 0;
+    // The end of the last chunk, if that is between two places.
+    let mut between = None;
+    for extent in content.extents(source, 0).map_while(Result::ok) {
+        let (start, end) = (extent.start, extent.end());
+        if !matches!(extent.item, Item::Data { .. }) {
+            continue;
+        }
+        if start / fixed != (end - 1) / fixed || between == Some(start) {
+            return Cutting::File;
+        }
+        between = Some(end).filter(|end| !end.is_multiple_of(fixed));
+        chunks += 1;
+        if chunks == PROBED_CHUNKS {
+            break;
+        }
+    }
+    // One chunk is cut alike either way; with other files it has more neighbours.
+    if chunks > 1 {
+        Cutting::Disk
+    } else {
+        Cutting::File
+    }
+}
+
+impl Run<'_> {
+    /// True if both repositories cut disks at the same places.
+    pub(super) fn cuts_alike(&self) -> bool {
+        let fixed = |repository: &Repository| repository.config().chunks.fixed_bytes;
+        fixed(self.source) == fixed(self.destination)
     }
 }
 

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::format::Cursor;
 use crate::format::content::{self, Item};
 use crate::format::tree::TreeRef;
+use crate::id::ChunkId;
 use crate::repository::shelf::SpillShelf;
 
 const PLANNED: u8 = 0;
@@ -32,6 +33,8 @@ pub(super) enum Fate {
 /// See the module.
 pub(super) struct Memo {
     contents: SpillShelf,
+    /// Chunks that are cut at fixed places, the same in both repositories.
+    chunks: SpillShelf,
     trees: SpillShelf,
 }
 
@@ -39,6 +42,7 @@ impl Memo {
     pub(super) fn new(scratch: Option<PathBuf>) -> Self {
         Self {
             contents: SpillShelf::new(scratch.clone()),
+            chunks: SpillShelf::new(scratch.clone()),
             trees: SpillShelf::new(scratch),
         }
     }
@@ -69,6 +73,20 @@ impl Memo {
         let mut value = vec![LOST];
         value.extend_from_slice(why.as_bytes());
         self.contents.put(key, &value)
+    }
+
+    /// What a source chunk became that was cut at fixed places.
+    pub(super) fn chunk(&self, id: &ChunkId) -> Result<Option<Item>> {
+        let Some(value) = self.chunks.get(id.shorten().as_bytes())? else {
+            return Ok(None);
+        };
+        Ok(content::decode(&value).map_err(broken)?.pop())
+    }
+
+    pub(super) fn keep_chunk(&self, id: &ChunkId, item: &Item) -> Result<()> {
+        let mut value = Vec::with_capacity(40);
+        item.encode(&mut value);
+        self.chunks.put(*id.shorten().as_bytes(), &value)
     }
 
     /// What a source directory became.
@@ -116,7 +134,6 @@ fn broken(error: impl Display) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::ChunkId;
 
     #[test]
     fn fates_come_back_also_from_the_scratch_file() {

@@ -11,6 +11,7 @@ use crate::chunk::{Cutter, GearTable};
 use crate::entry::ShelfKey;
 use crate::error::{Class, Error, Result};
 use crate::format::content::Item;
+use crate::id::ChunkId;
 use crate::repository::compose::ItemList;
 use crate::repository::{Batch, Cutting, Repository, Writer};
 
@@ -22,7 +23,11 @@ const MAX_EVENTS: usize = 4096;
 /// What happened in the stream of contents.
 enum Event {
     Begin(ShelfKey),
+    /// What follows begins with this chunk of the source, of this length.
+    From(ChunkId, u64),
     Chunks(usize),
+    /// What is stored already.
+    Known(Item),
     Hole(u64),
     End,
     Fail,
@@ -56,6 +61,7 @@ pub(super) struct Pour<'a> {
     /// Results of the present turn that are not used up.
     items: VecDeque<Item>,
     building: Option<(ShelfKey, ItemList)>,
+    from: Option<(ChunkId, u64)>,
 }
 
 impl<'a> Pour<'a> {
@@ -85,6 +91,7 @@ impl<'a> Pour<'a> {
             turns: VecDeque::new(),
             items: VecDeque::new(),
             building: None,
+            from: None,
         })
     }
 
@@ -110,6 +117,24 @@ impl<'a> Pour<'a> {
             self.bytes.extend_from_slice(piece);
             bytes = rest;
             self.cut(false)?;
+        }
+        Ok(())
+    }
+
+    /// The next bytes are those of this source chunk. If they become one chunk here, that is remembered.
+    pub(super) fn from(&mut self, id: ChunkId, len: u64) {
+        if self.open == self.bytes.len() {
+            self.events.push(Event::From(id, len));
+        }
+    }
+
+    /// What comes next is stored as this item; it begins where a chunk does.
+    pub(super) fn known(&mut self, item: Item) -> Result<()> {
+        self.cut(true)?;
+        self.offset += item.len();
+        self.events.push(Event::Known(item));
+        if self.events.len() >= MAX_EVENTS {
+            self.hand_over()?;
         }
         Ok(())
     }
@@ -221,10 +246,24 @@ impl<'a> Pour<'a> {
 
     fn event(&mut self, event: &Event) -> Result<()> {
         match *event {
-            Event::Begin(key) => self.building = Some((key, ItemList::default())),
+            Event::Begin(key) => {
+                self.from = None;
+                self.building = Some((key, ItemList::default()));
+            }
+            Event::From(id, len) => self.from = Some((id, len)),
+            Event::Known(item) => {
+                let (_, list) = self.building.as_mut().ok_or_else(outside)?;
+                list.push(item, self.writer)?;
+            }
             Event::Chunks(count) => {
                 for _ in 0..count {
                     let item = self.items.pop_front().ok_or_else(outside)?;
+                    // The first chunk that begins where that of the source does: of the same length, it has the same bytes.
+                    if let Some((id, len)) = self.from.take()
+                        && item.len() == len
+                    {
+                        self.memo.keep_chunk(&id, &item)?;
+                    }
                     let (_, list) = self.building.as_mut().ok_or_else(outside)?;
                     list.push(item, self.writer)?;
                 }
