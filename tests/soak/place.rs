@@ -25,6 +25,8 @@ impl Place {
             .tempdir()
             .unwrap();
         let root = folder.path().to_owned();
+        // A long soak must not change its program because somebody builds another.
+        fs::copy(env!("CARGO_BIN_EXE_repo"), root.join("repo")).unwrap();
         let place = Self {
             folder: Some(folder),
             root,
@@ -49,7 +51,7 @@ impl Place {
 
     /// The program as a client runs it.
     pub(crate) fn command(&self, client: u64, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_repo"));
+        let mut command = Command::new(self.path("repo"));
         command
             .args(args)
             .current_dir(&self.root)
