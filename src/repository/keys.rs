@@ -121,8 +121,17 @@ impl Repository {
             .map(|slot| slot.rewrap(self.id, self.keyring(), &keyring))
             .collect::<Result<_, _>>()
             .map_err(crypto("wrap the new keys"))?;
-        for slot in &renewed {
-            self.write_renewed(slot)?;
+        for (index, slot) in renewed.iter().enumerate() {
+            let written = self.write_renewed(slot);
+            if written.as_ref().is_err_and(|e| e.class() == Class::Exists) {
+                // Somebody else has given this slot other keys of the same generation: there must not be two lines of keys.
+                for own in &renewed[..index] {
+                    remove_ended(self.backend.as_ref(), &slot_key(own)?)?;
+                }
+                let what = "somebody else is changing the keys at the same time: nothing was changed here";
+                return Err(Error::new(Class::Busy, what));
+            }
+            written?;
         }
         self.remove_old(slots)
     }

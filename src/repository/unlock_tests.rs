@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Repository;
 use super::unlock::{CreateOptions, SlotOptions};
+use crate::backend::fault::Faulty;
 use crate::backend::{Area, Backend, Key, Memory};
 use crate::catalog::CatalogPlace;
 use crate::crypto::slot::Unlock;
@@ -186,4 +187,30 @@ fn the_last_full_key_stays() {
         .remove_slot(&owner)
         .unwrap_err();
     assert_eq!(refused.class(), Class::Refused);
+}
+
+/// The second of two rotations at once said that an object exists already. Whenever the other comes, there is one line of keys.
+#[test]
+fn of_two_rotations_at_once_one_is_told_that_the_other_is_at_it() {
+    let mut busy = 0;
+    for nth in 1..20 {
+        let home = home();
+        let other = home.open(&home.owner).unwrap();
+        let faulty = Faulty::new(home.backend.clone());
+        let unlock = Unlock::KeyFile(&home.owner);
+        let slow = Repository::open(faulty.clone(), unlock, &CatalogPlace::Memory, &Silent);
+        let slow = slow.unwrap();
+        faulty.reset();
+        faulty.before(nth, move || drop(other.rotate()));
+        match slow.rotate() {
+            Ok(_) => {}
+            Err(e) if e.class() == Class::Busy => busy += 1,
+            Err(e) => assert_eq!(e.class(), Class::Refused, "{nth}: {e}"),
+        }
+        let epochs = [&home.owner, &home.second, &home.writer].map(|file| home.newest_epoch(file));
+        assert_eq!(epochs, [epochs[0]; 3], "{nth}");
+        assert!(epochs[0] >= 2, "{nth}");
+        assert_eq!(home.stored().len(), 3, "{nth}");
+    }
+    assert!(busy > 0);
 }

@@ -174,7 +174,9 @@ impl Actor {
 
     /// Somebody else's key: the one that all others use must go on opening.
     fn keys(&self, place: &Place, what: &str) {
-        let run = |args: &[&str]| self.ends(place.command(self.client, args), &[0, 7, 5], what);
+        // Somebody else may be changing keys at the same time: then one of them is told to try again (5), or that there are newer keys
+        // than those that it opened with (4).
+        let run = |args: &[&str]| self.ends(place.command(self.client, args), &[0, 7, 4, 5], what);
         let fresh = || {
             let mut n = 0;
             loop {
