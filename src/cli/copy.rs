@@ -52,7 +52,7 @@ pub(super) struct Args {
     references: Vec<OsString>,
     /// Where the other repository is: a path or URL
     #[arg(long, value_name = "PLACE", value_hint = clap::ValueHint::DirPath)]
-    to: String,
+    to: OsString,
     /// Open the other repository with the key in this file instead of a passphrase (REPO_TO_KEY_FILE)
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     to_key_file: Option<PathBuf>,

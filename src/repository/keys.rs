@@ -128,7 +128,8 @@ impl Repository {
                 for own in &renewed[..index] {
                     remove_ended(self.backend.as_ref(), &slot_key(own)?)?;
                 }
-                let what = "somebody else is changing the keys at the same time: nothing was changed here";
+                let what =
+                    "somebody else is changing the keys at the same time: nothing was changed here";
                 return Err(Error::new(Class::Busy, what));
             }
             written?;
