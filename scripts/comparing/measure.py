@@ -40,12 +40,14 @@ def stored_bytes(path):
     return sum(f.stat().st_size for f in path.rglob("*") if f.is_file() and f.parent != path / "reserve")
 
 
-def check_tree(tool, tree, at):
-    """Names, kinds, links and contents; not the metadata, which tests compare."""
+def check_tree(tool, tree, at, bent_links=False):
+    """Names, kinds, links and contents; not the metadata, which tests compare. With `bent_links`, targets of links may differ."""
     said = subprocess.run(["diff", "-rq", "--no-dereference", str(tree), str(at)], capture_output=True)
-    if said.returncode != 0:
-        first = (said.stdout or said.stderr).decode(errors="replace").splitlines()[:1]
-        raise Wrong(f"{tool.name}: what came back differs from {tree}: {' '.join(first)}")
+    lines = (said.stdout or said.stderr).decode(errors="replace").splitlines()
+    if bent_links:
+        lines = [line for line in lines if not line.startswith("Symbolic links ")]
+    if said.returncode > 1 or lines:
+        raise Wrong(f"{tool.name}: what came back differs from {tree}: {' '.join(lines[:1])}")
 
 
 def check_file(tool, source, at):
@@ -70,7 +72,7 @@ def check_archive(tool, command, tree, inflate=""):
     try:
         unpack(tool, command, target, inflate)
         within = [target / str(tree)[1:], target / tree.name, target]
-        check_tree(tool, tree, next(path for path in within if path.is_dir()))
+        check_tree(tool, tree, next(path for path in within if path.is_dir()), tool.bends_links)
     finally:
         shutil.rmtree(target)
 

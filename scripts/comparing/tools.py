@@ -16,6 +16,8 @@ class Tool:
     binary = ""
     encrypts = True
     whole_directories = False
+    # Archives that it writes have './' and the like taken out of the targets of symbolic links.
+    bends_links = False
 
     def __init__(self, work):
         self.work = work / self.name
@@ -137,6 +139,7 @@ class Restic(Tool):
 class Rustic(Tool):
     name = "rustic"
     binary = "rustic"
+    bends_links = True
 
     def init(self):
         self.env.update(RUSTIC_PASSWORD=PASSWORD, RUSTIC_REPOSITORY=str(self.repository))
@@ -146,8 +149,9 @@ class Rustic(Tool):
         return ["rustic", "backup", "--tag", "corpus", str(corpus.path)]
 
     def restore(self, target, corpus):
-        at = f"{target}/{corpus.path.name}" if corpus.is_image else target
-        return ["rustic", "restore", f"latest:{corpus.path}", str(target), "--filter-tags", "corpus"], at
+        # What it restores of a single file gets the name that it is given here, unless that is a directory.
+        at = f"{target}/{corpus.path.name}" if corpus.is_image else str(target)
+        return ["rustic", "restore", f"latest:{corpus.path}", at, "--filter-tags", "corpus"], at
 
     def one(self, target, corpus, path):
         return ["rustic", "restore", f"latest:{corpus.path}/{path}", str(target), "--filter-tags", "corpus"]
@@ -177,7 +181,7 @@ class Rustic(Tool):
         return ["rustic", "forget", "--keep-last", str(count), "--prune", "--keep-delete", "0s", "--instant-delete"]
 
     def mount(self, point, corpus):
-        return ["rustic", "mount", "--filter-tags", "corpus", f"latest:{corpus.directory}", str(point)], point
+        return ["rustic", "mount", "--filter-tags", "corpus", str(point), f"latest:{corpus.directory}"], point
 
 
 class Borg(Tool):
@@ -237,6 +241,7 @@ class Borg(Tool):
 class Bupstash(Tool):
     name = "bupstash"
     binary = "bupstash"
+    bends_links = True
     whole_directories = True
 
     def init(self):
