@@ -40,6 +40,7 @@ use feed::{Choose, Feed, FeedState};
 use known::KnownFiles;
 use links::FirstNames;
 use recipe::RecipeWriter;
+pub use shards::{ShardWriter, Weight};
 pub use stream::{StreamRequest, ingest_stream};
 use warnings::WarningLog;
 

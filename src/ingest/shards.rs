@@ -12,14 +12,15 @@ const INDEX_ENTRIES: usize = 1024;
 
 /// What a node adds to the sums of its directory.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Weight {
+pub struct Weight {
     pub(super) entries: u64,
     pub(super) bytes: u64,
     pub(super) directory: bool,
 }
 
 impl Weight {
-    pub(super) fn of(node: &Node) -> Self {
+    /// What this node adds.
+    pub fn of(node: &Node) -> Self {
         Self {
             entries: node.entries(),
             bytes: node.bytes(),
@@ -29,7 +30,7 @@ impl Weight {
 }
 
 /// Takes the nodes of one directory in the order of their names.
-pub(super) struct ShardWriter {
+pub struct ShardWriter {
     leaf: Vec<u8>,
     first: Option<Vec<u8>>,
     sums: TreeRef,
@@ -37,7 +38,12 @@ pub(super) struct ShardWriter {
 }
 
 impl ShardWriter {
-    pub(super) fn new() -> Self {
+    /// An empty directory.
+    #[expect(
+        clippy::new_without_default,
+        reason = "a directory under construction is no value to default to"
+    )]
+    pub fn new() -> Self {
         Self {
             leaf: vec![Shard::LEAF],
             first: None,
@@ -46,8 +52,8 @@ impl ShardWriter {
         }
     }
 
-    /// Appends an encoded node.
-    pub(super) fn push(
+    /// Appends an encoded node, whose name comes after those before it.
+    pub fn push(
         &mut self,
         name: &[u8],
         encoded: &[u8],
@@ -83,8 +89,8 @@ impl ShardWriter {
         Ok(())
     }
 
-    /// The finished directory.
-    pub(super) fn finish(mut self, writer: &Writer) -> Result<TreeRef> {
+    /// The finished directory; its shards are stored.
+    pub fn finish(mut self, writer: &Writer) -> Result<TreeRef> {
         self.close(writer)?;
         if self.done.is_empty() {
             return Ok(TreeRef {
