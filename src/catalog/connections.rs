@@ -6,6 +6,7 @@
 //! All connections are opened together, so that they all see the same file even if another process replaces the
 //! catalog later. Nobody holds a connection while calling back into other code, so waiting for one always ends.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -14,6 +15,24 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 use super::open::OpenFile;
 use crate::error::{Class, Error, Result};
+
+/// Why a transaction was given up.
+pub(super) enum Stopped {
+    Sql(rusqlite::Error),
+    Other(Error),
+}
+
+impl From<rusqlite::Error> for Stopped {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<Error> for Stopped {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
 
 /// One writer, readers, and whether damage was seen.
 #[derive(Debug)]
@@ -115,6 +134,53 @@ impl Connections {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take()
+    }
+
+    /// The same for work that does other things than SQL as well, and perhaps for long.
+    pub(super) fn load<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Stopped>,
+    ) -> Result<T> {
+        let mut writer = self.writer();
+        let run = || {
+            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = work(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        run().map_err(|stopped| match stopped {
+            Stopped::Sql(e) => self.failed(&e),
+            Stopped::Other(e) => e,
+        })
+    }
+
+    /// Runs `work` on a reader in one transaction: many small statements take the file's locks only once.
+    pub(super) fn read_at_once<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        self.read(|connection| {
+            let transaction = connection.unchecked_transaction()?;
+            let value = work(&transaction)?;
+            transaction.finish()?;
+            Ok(value)
+        })
+    }
+
+    /// Where the catalog is; nothing if it is in memory.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.file.as_ref().map(OpenFile::path)
+    }
+
+    /// What was put beside the catalog a moment ago is not what it was.
+    pub(super) fn lost_scratch(&self) -> Error {
+        Error::new(
+            Class::Io,
+            format!(
+                "a scratch file beside the catalog {} was damaged: run again",
+                self.name()
+            ),
+        )
     }
 
     /// Whether an operation met damage. The next opening replaces the file.

@@ -19,6 +19,7 @@ mod loader;
 mod open;
 mod pack_row;
 mod packs;
+mod piles;
 mod schema;
 mod snapshots;
 
@@ -28,6 +29,7 @@ pub use chunks::{Home, Location};
 pub use known::KnownRow;
 pub use loader::Loader;
 pub use pack_row::PackRow;
+pub use piles::Piles;
 
 use self::connections::Connections;
 use self::pack_row::PackCache;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
-use super::pack_row::{Columns, Pack, PackRow, decode_blocks, encode_blocks, pack_row};
+use super::pack_row::{Columns, Pack, PackRow, decode_blocks, pack_row};
 use super::{Catalog, schema};
 use crate::error::{Error, Result};
 use crate::format::MAX_OBJECT_BYTES;
@@ -14,7 +14,7 @@ use crate::id::{ObjectId, PackId};
 /// How many packs are read at a time while listing.
 const PAGE: usize = 256;
 /// Chunks per write transaction: other processes wait for it, and its rows are in memory.
-pub(super) const TRANSACTION_CHUNKS: usize = 1 << 18;
+const TRANSACTION_CHUNKS: usize = 1 << 18;
 
 impl Catalog {
     /// Takes in packs and their chunks. Packs that are known already stay as they are.
@@ -237,13 +237,16 @@ fn insert(transaction: &Transaction<'_>, records: &[PackRecord]) -> rusqlite::Re
 
 /// Inserts the row of a pack; nothing if it is known.
 fn insert_pack(connection: &Connection, record: &PackRecord) -> rusqlite::Result<Option<i64>> {
-    let row = PackRow {
-        no: 0,
-        id: record.id,
-        kind: record.kind,
-        stored_bytes: record.stored_bytes,
-        chunks: u32::try_from(record.directory.chunk_count()).unwrap_or(u32::MAX),
-    };
+    let (row, blocks) = PackRow::of(record);
+    insert_row(connection, &row, &blocks)
+}
+
+/// The same of a row and its blocks as they are stored; its number.
+pub(super) fn insert_row(
+    connection: &Connection,
+    row: &PackRow,
+    blocks: &[u8],
+) -> rusqlite::Result<Option<i64>> {
     let inserted = connection
         .prepare_cached(
             "INSERT OR IGNORE INTO packs (id, kind, stored_bytes, chunks, blocks) \
@@ -254,7 +257,7 @@ fn insert_pack(connection: &Connection, record: &PackRecord) -> rusqlite::Result
             row.kind as i64,
             row.stored_bytes.cast_signed(),
             row.chunks,
-            encode_blocks(&row, &record.directory),
+            blocks,
         ))?;
     Ok((inserted == 1).then(|| connection.last_insert_rowid()))
 }
