@@ -81,6 +81,38 @@ impl Catalog {
         }
     }
 
+    /// Tells every pack that an index object lists, with the raw bytes in it, the oldest first. `each` may call the catalog.
+    pub fn listed_packs(&self, mut each: impl FnMut(PackRow, u64) -> Result<()>) -> Result<()> {
+        let mut after = 0;
+        loop {
+            let page = self.connections.read(|connection| {
+                let sql = "SELECT no, id, kind, stored_bytes, chunks, blocks FROM packs \
+                           WHERE no > ?1 AND EXISTS (SELECT 1 FROM listings WHERE pack_id = packs.id) \
+                           ORDER BY no LIMIT ?2";
+                let mut statement = connection.prepare_cached(sql)?;
+                let page = i64::try_from(PAGE).unwrap_or(1);
+                let rows = statement.query_map((after, page), |row| {
+                    Ok((columns(row)?, row.get::<_, Vec<u8>>(5)?))
+                })?;
+                rows.collect::<rusqlite::Result<Vec<_>>>()
+            })?;
+            let count = page.len();
+            for (row, blocks) in page {
+                let row = pack_row(&row).ok_or_else(|| self.connections.damaged_row())?;
+                let blocks =
+                    decode_blocks(&row, &blocks).ok_or_else(|| self.connections.damaged_row())?;
+                after = row.no;
+                each(
+                    row,
+                    blocks.iter().map(|block| u64::from(block.raw_bytes)).sum(),
+                )?;
+            }
+            if count < PAGE {
+                return Ok(());
+            }
+        }
+    }
+
     /// How many packs there are, and their stored bytes together.
     pub fn pack_totals(&self) -> Result<(u64, u64)> {
         let sql = "SELECT count(*), coalesce(sum(stored_bytes), 0) FROM packs";
