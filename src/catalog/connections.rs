@@ -9,12 +9,17 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rusqlite::backup::Backup;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 use super::open::OpenFile;
+use super::schema;
 use crate::error::{Class, Error, Result};
+
+/// How long the second of two that rebuild one catalog waits for the first.
+const LOAD_PATIENCE: Duration = Duration::from_mins(15);
 
 /// Why a transaction was given up.
 pub(super) enum Stopped {
@@ -136,14 +141,17 @@ impl Connections {
             .take()
     }
 
-    /// The same for work that does other things than SQL as well, and perhaps for long.
+    /// The same for work that does other things than SQL as well, and perhaps for long. Who comes second waits longer than for a small write:
+    /// the first does what it would do.
     pub(super) fn load<T>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Stopped>,
     ) -> Result<T> {
         let mut writer = self.writer();
         let run = || {
+            writer.busy_timeout(LOAD_PATIENCE)?;
             let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            transaction.busy_timeout(schema::PATIENCE)?;
             let value = work(&transaction)?;
             transaction.commit()?;
             Ok(value)

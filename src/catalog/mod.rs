@@ -5,8 +5,8 @@
 //! damaged catalog is replaced by an empty one, and a place that cannot be written gives a catalog in memory. Both are
 //! reported by [`Opened`] and never fail.
 //!
-//! Several processes use one catalog at once: write transactions are short and begin `IMMEDIATE`, readers never wait for
-//! them (WAL). Names and paths are never in clear: keys are keyed hashes and values are sealed by the caller. SQLite does
+//! Several processes use one catalog at once: write transactions begin `IMMEDIATE` and are short, but for that of a rebuild;
+//! readers never wait for them (WAL). Names and paths are never in clear: keys are keyed hashes and values are sealed by the caller. SQLite does
 //! not notice bits that flip in a row, so rows that say where bytes lie carry a checksum: a damaged catalog may cost
 //! time, but never answers wrongly.
 

@@ -15,6 +15,9 @@ use crate::id::{ChunkId, ShortChunkId};
 use crate::progress::{Count, Monitor};
 use crate::repository::{Blocks, Needs, Repository, trees};
 
+/// How many trees are known to have been entered without a look at the catalog.
+const LATELY: usize = 1 << 14;
+
 /// Is told the homes of every chunk that is reached, perhaps more than once.
 pub(super) type Reached<'a> = dyn FnMut(&[Home]) -> Result<()> + 'a;
 
@@ -27,6 +30,8 @@ pub(super) struct Mark<'a> {
     /// Trees and lists that were entered. A set of its own: a file may have the very bytes of a tree, and a chunk that was reached
     /// as content was not entered.
     entered: Bits,
+    /// Some of those, at a place that their bytes say: snapshots share most of their trees, and these need not be looked up again.
+    lately: Vec<Option<ShortChunkId>>,
     /// What is to be looked up.
     named: Piles<{ ShortChunkId::LEN }>,
 }
@@ -44,6 +49,7 @@ impl<'a> Mark<'a> {
             monitor,
             reached,
             entered: table.bits(),
+            lately: vec![None; LATELY],
             named: repository.catalog().piles(),
         }
     }
@@ -138,12 +144,18 @@ impl<'a> Mark<'a> {
 
     /// Marks a tree or list; true if what is below it was not looked at yet.
     fn enter(&mut self, id: &ChunkId) -> Result<bool> {
+        let short = id.shorten();
+        let [a, b, ..] = *short.as_bytes();
+        let lately = &mut self.lately[usize::from(u16::from_le_bytes([a, b])) % LATELY];
+        if lately.replace(short) == Some(short) {
+            return Ok(false);
+        }
         let (table, reached, entered) = (self.table, &mut *self.reached, &mut self.entered);
         let name = |no| table.name(no);
         let mut new = false;
         self.repository
             .catalog()
-            .homes(&[id.shorten()], &name, |_, homes| {
+            .homes(&[short], &name, |_, homes| {
                 if homes.is_empty() {
                     return Err(nowhere(id));
                 }
