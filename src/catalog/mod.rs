@@ -64,4 +64,6 @@ pub struct Catalog {
 }
 
 #[cfg(test)]
+mod piles_tests;
+#[cfg(test)]
 mod tests;
