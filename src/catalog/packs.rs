@@ -9,7 +9,7 @@ use super::{Catalog, schema};
 use crate::error::{Error, Result};
 use crate::format::MAX_OBJECT_BYTES;
 use crate::format::index::PackRecord;
-use crate::id::{ObjectId, PackId};
+use crate::id::{ObjectId, PackId, ShortChunkId};
 
 /// How many packs are read at a time while listing.
 const PAGE: usize = 256;
@@ -138,9 +138,22 @@ impl Catalog {
                     mark.execute([&id.as_bytes()[..]])?;
                 }
             }
+            {
+                // Part by part: SQLite gathers the keys of what a statement deletes in memory before it deletes.
+                let mut part = transaction.prepare_cached(
+                    "DELETE FROM chunks WHERE id >= ?1 AND id < ?2 AND pack_no IN (SELECT no FROM removed)",
+                )?;
+                for first in 0..=u8::MAX {
+                    // Longer than any id.
+                    let beyond = match first.checked_add(1) {
+                        Some(next) => vec![next],
+                        None => vec![u8::MAX; ShortChunkId::LEN + 1],
+                    };
+                    part.execute((&[first][..], beyond))?;
+                }
+            }
             transaction.execute_batch(
-                "DELETE FROM chunks WHERE pack_no IN (SELECT no FROM removed);
-                 DELETE FROM packs WHERE no IN (SELECT no FROM removed);
+                "DELETE FROM packs WHERE no IN (SELECT no FROM removed);
                  DELETE FROM removed;
                  UPDATE state SET value = value + 1 WHERE name = 'removals';",
             )

@@ -78,3 +78,16 @@ fn homes_are_the_same_whether_looked_up_or_passed() {
     };
     assert_eq!((homes(2_999), homes(5_999), homes(8_399)), (1, 2, 0));
 }
+
+#[test]
+fn removing_a_pack_takes_all_of_its_homes_and_no_other() {
+    let (catalog, _) = Catalog::open(&CatalogPlace::Memory, RepositoryId::new([1; 16])).unwrap();
+    // So many that there are ids of every first byte.
+    let (gone, stays) = (pack(1, 0..4_000), pack(2, 2_000..6_000));
+    catalog.add_packs(&[gone.clone(), stays]).unwrap();
+    assert_eq!(catalog.chunk_count().unwrap(), 8_000);
+    catalog.remove_packs(&[gone.id]).unwrap();
+    assert_eq!(catalog.chunk_count().unwrap(), 4_000);
+    assert_eq!(catalog.locate(&chunk(1_999)).unwrap(), None);
+    assert!((2_000..6_000).all(|number| catalog.contains(&chunk(number)).unwrap()));
+}
