@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .mode(0o600)
         .open(folder.join("key"))?
         .write_all(&key.encode())?;
-    let backend = backend::open(&folder.join("repository").to_string_lossy())?;
+    let backend = backend::open(folder.join("repository"))?;
     let slot = SlotOptions {
         role: Role::Full,
         label: String::new(),
