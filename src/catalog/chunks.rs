@@ -5,10 +5,14 @@
 //! which 4 are a checksum over the id, the pack and the place: SQLite does not notice a bit that flipped in a row, and
 //! a wrong offset would be wrong bytes to whoever reads.
 
+use std::convert::Infallible;
+
 use rusqlite::{Connection, OptionalExtension};
 
 use super::Catalog;
+use super::connections::Stopped;
 use super::pack_row::Pack;
+use super::piles::Piles;
 use crate::error::Result;
 use crate::format::header::{Codec, ObjectKind};
 use crate::format::index::PackRecord;
@@ -109,9 +113,11 @@ fn sum(id: &ShortChunkId, pack: &PackId, place: &[u8]) -> [u8; SUM_BYTES] {
     [a, b, c, d]
 }
 
-/// Appends the rows of a pack's chunks. What lies beyond the limits of the format gets no row.
-pub(super) fn collect(record: &PackRecord, pack_no: i64, rows: &mut Vec<Row>) {
-    rows.reserve(record.directory.chunk_count());
+/// Tells the place of each of a pack's chunks. What lies beyond the limits of the format has none.
+pub(super) fn places<E>(
+    record: &PackRecord,
+    mut each: impl FnMut(ShortChunkId, [u8; PLACE_BYTES]) -> Result<(), E>,
+) -> Result<(), E> {
     let mut position = 0_usize;
     for (number, block) in record.directory.blocks.iter().enumerate() {
         let mut offset = 0_u32;
@@ -123,27 +129,55 @@ pub(super) fn collect(record: &PackRecord, pack_no: i64, rows: &mut Vec<Row>) {
                     len: chunk.raw_bytes,
                     position,
                 };
-                rows.push(Row {
-                    id: chunk.id,
-                    pack_no,
-                    place: place.encode(&chunk.id, &record.id),
-                });
+                each(chunk.id, place.encode(&chunk.id, &record.id))?;
             }
             offset = offset.saturating_add(chunk.raw_bytes);
             position += 1;
         }
     }
+    Ok(())
 }
+
+/// Appends the rows of a pack's chunks.
+pub(super) fn collect(record: &PackRecord, pack_no: i64, rows: &mut Vec<Row>) {
+    rows.reserve(record.directory.chunk_count());
+    let taken: Result<(), Infallible> = places(record, |id, place| {
+        rows.push(Row { id, pack_no, place });
+        Ok(())
+    });
+    let Ok(()) = taken;
+}
+
+const INSERT: &str = "INSERT OR IGNORE INTO chunks VALUES (?1, ?2, ?3)";
 
 /// Inserts rows in the order of the table, which is an order of magnitude faster than any other.
 pub(super) fn insert(connection: &Connection, rows: &mut [Row]) -> rusqlite::Result<()> {
     rows.sort_unstable_by_key(|row| (row.id, row.pack_no));
-    let mut statement =
-        connection.prepare_cached("INSERT OR IGNORE INTO chunks VALUES (?1, ?2, ?3)")?;
+    let mut statement = connection.prepare_cached(INSERT)?;
     for row in rows {
         statement.execute((&row.id.as_bytes()[..], row.pack_no, &row.place[..]))?;
     }
     Ok(())
+}
+
+/// Inserts the rows of a loader, whose packs got these numbers.
+pub(super) fn insert_piles<const N: usize>(
+    connection: &Connection,
+    rows: Piles<N>,
+    numbers: &[Option<i64>],
+) -> Result<(), Stopped> {
+    let mut statement = connection.prepare_cached(INSERT)?;
+    rows.drain(|pile| {
+        for row in pile {
+            let (id, rest) = row.split_at(ShortChunkId::LEN);
+            let (at, place) = rest.split_at(4);
+            let at = at.try_into().map_or(u32::MAX, u32::from_be_bytes);
+            if let Some(no) = numbers.get(at as usize).copied().flatten() {
+                statement.execute((id, no, place))?;
+            }
+        }
+        Ok::<(), Stopped>(())
+    })
 }
 
 impl Catalog {
@@ -165,7 +199,7 @@ impl Catalog {
     pub fn locate_many(&self, ids: &[ShortChunkId]) -> Result<Vec<Option<Location>>> {
         let mut order: Vec<usize> = (0..ids.len()).collect();
         order.sort_unstable_by_key(|&at| ids[at]);
-        let found = self.connections.read(|connection| {
+        let found = self.connections.read_at_once(|connection| {
             let probes = order
                 .iter()
                 .map(|&at| Ok((at, probe(connection, &ids[at])?)));

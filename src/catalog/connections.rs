@@ -6,14 +6,38 @@
 //! All connections are opened together, so that they all see the same file even if another process replaces the
 //! catalog later. Nobody holds a connection while calling back into other code, so waiting for one always ends.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rusqlite::backup::Backup;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 use super::open::OpenFile;
+use super::schema;
 use crate::error::{Class, Error, Result};
+
+/// How long the second of two that rebuild one catalog waits for the first.
+const LOAD_PATIENCE: Duration = Duration::from_mins(15);
+
+/// Why a transaction was given up.
+pub(super) enum Stopped {
+    Sql(rusqlite::Error),
+    Other(Error),
+}
+
+impl From<rusqlite::Error> for Stopped {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<Error> for Stopped {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
 
 /// One writer, readers, and whether damage was seen.
 #[derive(Debug)]
@@ -115,6 +139,56 @@ impl Connections {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take()
+    }
+
+    /// The same for work that does other things than SQL as well, and perhaps for long. Who comes second waits longer than for a small write:
+    /// the first does what it would do.
+    pub(super) fn load<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Stopped>,
+    ) -> Result<T> {
+        let mut writer = self.writer();
+        let run = || {
+            writer.busy_timeout(LOAD_PATIENCE)?;
+            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            transaction.busy_timeout(schema::PATIENCE)?;
+            let value = work(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        run().map_err(|stopped| match stopped {
+            Stopped::Sql(e) => self.failed(&e),
+            Stopped::Other(e) => e,
+        })
+    }
+
+    /// Runs `work` on a reader in one transaction: many small statements take the file's locks only once.
+    pub(super) fn read_at_once<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        self.read(|connection| {
+            let transaction = connection.unchecked_transaction()?;
+            let value = work(&transaction)?;
+            transaction.finish()?;
+            Ok(value)
+        })
+    }
+
+    /// Where the catalog is; nothing if it is in memory.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.file.as_ref().map(OpenFile::path)
+    }
+
+    /// What was put beside the catalog a moment ago is not what it was.
+    pub(super) fn lost_scratch(&self) -> Error {
+        Error::new(
+            Class::Io,
+            format!(
+                "a scratch file beside the catalog {} was damaged: run again",
+                self.name()
+            ),
+        )
     }
 
     /// Whether an operation met damage. The next opening replaces the file.

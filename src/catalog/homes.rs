@@ -1,13 +1,21 @@
 //! All homes of chunks: for writers, who must know whether one of them stays, for readers whose first one is gone, and for whoever
 //! decides what is garbage.
+//!
+//! To look one chunk up costs a descent into the table, to pass over one that lies beside another hardly anything: for a good part of
+//! all chunks the table is gone through ([`Catalog::homes_of_piles`]), so that the cost of a mark is that of one pass.
 
 use super::chunks::{Home, PLACE_BYTES, Place};
+use super::piles::Piles;
 use super::{Catalog, Location};
 use crate::error::Result;
 use crate::id::{PackId, ShortChunkId};
 
 /// How many rows are read at a time while all are gone through.
 const PAGE: i64 = 4096;
+/// Chunks that are looked up together.
+const PROBES: usize = 4096;
+/// As many rows are passed over in the time in which one is looked up.
+const PASSED: u64 = 6;
 
 type Row = (Vec<u8>, i64, [u8; PLACE_BYTES]);
 
@@ -60,7 +68,82 @@ impl Catalog {
         name: &dyn Fn(i64) -> Option<PackId>,
         mut each: impl FnMut(&ShortChunkId, Home) -> Result<()>,
     ) -> Result<()> {
-        let mut after = (Vec::new(), 0);
+        self.scan(&[], |id, pack_no, place| {
+            if let Some(home) = self.home(id, pack_no, place, name)? {
+                each(id, home)?;
+            }
+            Ok(true)
+        })
+    }
+
+    /// Tells the homes of every chunk in `piles`, each chunk once, in ascending order. There are about `rows` in the table; packs
+    /// that `name` does not know are passed over.
+    pub fn homes_of_piles(
+        &self,
+        piles: Piles<{ ShortChunkId::LEN }>,
+        rows: u64,
+        name: &dyn Fn(i64) -> Option<PackId>,
+        mut each: impl FnMut(&ShortChunkId, &[Home]) -> Result<()>,
+    ) -> Result<()> {
+        // Piles are even: what holds for all holds for each.
+        let pass = piles.len().saturating_mul(PASSED) >= rows;
+        piles.drain(|pile| {
+            let ids: Vec<ShortChunkId> = pile.iter().copied().map(ShortChunkId::new).collect();
+            if pass {
+                return self.pass(&ids, name, &mut each);
+            }
+            let mut ids = ids;
+            ids.dedup();
+            for ids in ids.chunks(PROBES) {
+                self.homes(ids, name, |at, homes| each(&ids[at], homes))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Tells the homes of sorted chunks by going through the table from the first to the last of them.
+    fn pass(
+        &self,
+        ids: &[ShortChunkId],
+        name: &dyn Fn(i64) -> Option<PackId>,
+        each: &mut dyn FnMut(&ShortChunkId, &[Home]) -> Result<()>,
+    ) -> Result<()> {
+        let Some(first) = ids.first() else {
+            return Ok(());
+        };
+        let mut wanted = ids
+            .chunk_by(|a, b| a == b)
+            .map(|equal| &equal[0])
+            .peekable();
+        let mut homes: Vec<Home> = Vec::new();
+        self.scan(first.as_bytes(), |id, pack_no, place| {
+            while let Some(before) = wanted.next_if(|wanted| *wanted < id) {
+                each(before, &homes)?;
+                homes.clear();
+            }
+            match wanted.peek() {
+                None => return Ok(false),
+                Some(wanted) if *wanted == id => {
+                    homes.extend(self.home(id, pack_no, place, name)?);
+                }
+                Some(_) => {}
+            }
+            Ok(true)
+        })?;
+        for rest in wanted {
+            each(rest, &homes)?;
+            homes.clear();
+        }
+        Ok(())
+    }
+
+    /// Tells rows in order, from the first whose chunk is not below `from`, until `each` says that it is enough.
+    fn scan(
+        &self,
+        from: &[u8],
+        mut each: impl FnMut(&ShortChunkId, i64, &[u8; PLACE_BYTES]) -> Result<bool>,
+    ) -> Result<()> {
+        let mut after = (from.to_vec(), 0);
         loop {
             let page: Vec<Row> = self.connections.read(|connection| {
                 let sql = "SELECT id, pack_no, place FROM chunks \
@@ -74,8 +157,8 @@ impl Catalog {
             for (id, pack_no, place) in &page {
                 let id =
                     ShortChunkId::from_slice(id).ok_or_else(|| self.connections.damaged_row())?;
-                if let Some(home) = self.home(&id, *pack_no, place, name)? {
-                    each(&id, home)?;
+                if !each(&id, *pack_no, place)? {
+                    return Ok(());
                 }
             }
             match page.into_iter().next_back() {
@@ -90,7 +173,7 @@ impl Catalog {
         let mut order: Vec<usize> = (0..ids.len()).collect();
         // Probes in the order of the table are several times faster.
         order.sort_unstable_by_key(|&at| ids[at]);
-        let mut found = self.connections.read(|connection| {
+        let mut found = self.connections.read_at_once(|connection| {
             let sql = "SELECT pack_no, place FROM chunks WHERE id = ?1 ORDER BY pack_no";
             let mut statement = connection.prepare_cached(sql)?;
             let mut found = Vec::with_capacity(ids.len());

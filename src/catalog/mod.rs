@@ -5,8 +5,8 @@
 //! damaged catalog is replaced by an empty one, and a place that cannot be written gives a catalog in memory. Both are
 //! reported by [`Opened`] and never fail.
 //!
-//! Several processes use one catalog at once: write transactions are short and begin `IMMEDIATE`, readers never wait for
-//! them (WAL). Names and paths are never in clear: keys are keyed hashes and values are sealed by the caller. SQLite does
+//! Several processes use one catalog at once: write transactions begin `IMMEDIATE` and are short, but for that of a rebuild;
+//! readers never wait for them (WAL). Names and paths are never in clear: keys are keyed hashes and values are sealed by the caller. SQLite does
 //! not notice bits that flip in a row, so rows that say where bytes lie carry a checksum: a damaged catalog may cost
 //! time, but never answers wrongly.
 
@@ -19,6 +19,7 @@ mod loader;
 mod open;
 mod pack_row;
 mod packs;
+mod piles;
 mod schema;
 mod snapshots;
 
@@ -28,6 +29,7 @@ pub use chunks::{Home, Location};
 pub use known::KnownRow;
 pub use loader::Loader;
 pub use pack_row::PackRow;
+pub use piles::Piles;
 
 use self::connections::Connections;
 use self::pack_row::PackCache;
@@ -61,5 +63,7 @@ pub struct Catalog {
     packs: PackCache,
 }
 
+#[cfg(test)]
+mod piles_tests;
 #[cfg(test)]
 mod tests;

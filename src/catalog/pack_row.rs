@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::format::header::{Codec, HEADER_BYTES, ObjectKind};
+use crate::format::index::PackRecord;
 use crate::format::pack::Directory;
 use crate::id::{ObjectId, PackId};
 
@@ -30,6 +31,21 @@ pub struct PackRow {
     pub stored_bytes: u64,
     /// How many chunks are in it.
     pub chunks: u32,
+}
+
+impl PackRow {
+    /// The row of a pack that has no number yet, and the value of its blocks.
+    pub(super) fn of(record: &PackRecord) -> (Self, Vec<u8>) {
+        let row = Self {
+            no: 0,
+            id: record.id,
+            kind: record.kind,
+            stored_bytes: record.stored_bytes,
+            chunks: u32::try_from(record.directory.chunk_count()).unwrap_or(u32::MAX),
+        };
+        let blocks = encode_blocks(&row, &record.directory);
+        (row, blocks)
+    }
 }
 
 /// A decoded row.
@@ -109,7 +125,7 @@ pub(super) fn pack_row((no, id, kind, stored_bytes, chunks): &Columns) -> Option
 }
 
 /// All blocks of a pack side by side, then a checksum over the row.
-pub(super) fn encode_blocks(row: &PackRow, directory: &Directory) -> Vec<u8> {
+fn encode_blocks(row: &PackRow, directory: &Directory) -> Vec<u8> {
     let blocks = &directory.blocks;
     let mut out = Vec::with_capacity(blocks.len() * BLOCK_BYTES + SUM_BYTES);
     for block in blocks {

@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
-use super::pack_row::{Columns, Pack, PackRow, decode_blocks, encode_blocks, pack_row};
+use super::pack_row::{Columns, Pack, PackRow, decode_blocks, pack_row};
 use super::{Catalog, schema};
 use crate::error::{Error, Result};
 use crate::format::MAX_OBJECT_BYTES;
 use crate::format::index::PackRecord;
-use crate::id::{ObjectId, PackId};
+use crate::id::{ObjectId, PackId, ShortChunkId};
 
 /// How many packs are read at a time while listing.
 const PAGE: usize = 256;
 /// Chunks per write transaction: other processes wait for it, and its rows are in memory.
-pub(super) const TRANSACTION_CHUNKS: usize = 1 << 18;
+const TRANSACTION_CHUNKS: usize = 1 << 18;
 
 impl Catalog {
     /// Takes in packs and their chunks. Packs that are known already stay as they are.
@@ -81,6 +81,38 @@ impl Catalog {
         }
     }
 
+    /// Tells every pack that an index object lists, with the raw bytes in it, the oldest first. `each` may call the catalog.
+    pub fn listed_packs(&self, mut each: impl FnMut(PackRow, u64) -> Result<()>) -> Result<()> {
+        let mut after = 0;
+        loop {
+            let page = self.connections.read(|connection| {
+                let sql = "SELECT no, id, kind, stored_bytes, chunks, blocks FROM packs \
+                           WHERE no > ?1 AND EXISTS (SELECT 1 FROM listings WHERE pack_id = packs.id) \
+                           ORDER BY no LIMIT ?2";
+                let mut statement = connection.prepare_cached(sql)?;
+                let page = i64::try_from(PAGE).unwrap_or(1);
+                let rows = statement.query_map((after, page), |row| {
+                    Ok((columns(row)?, row.get::<_, Vec<u8>>(5)?))
+                })?;
+                rows.collect::<rusqlite::Result<Vec<_>>>()
+            })?;
+            let count = page.len();
+            for (row, blocks) in page {
+                let row = pack_row(&row).ok_or_else(|| self.connections.damaged_row())?;
+                let blocks =
+                    decode_blocks(&row, &blocks).ok_or_else(|| self.connections.damaged_row())?;
+                after = row.no;
+                each(
+                    row,
+                    blocks.iter().map(|block| u64::from(block.raw_bytes)).sum(),
+                )?;
+            }
+            if count < PAGE {
+                return Ok(());
+            }
+        }
+    }
+
     /// How many packs there are, and their stored bytes together.
     pub fn pack_totals(&self) -> Result<(u64, u64)> {
         let sql = "SELECT count(*), coalesce(sum(stored_bytes), 0) FROM packs";
@@ -106,9 +138,22 @@ impl Catalog {
                     mark.execute([&id.as_bytes()[..]])?;
                 }
             }
+            {
+                // Part by part: SQLite gathers the keys of what a statement deletes in memory before it deletes.
+                let mut part = transaction.prepare_cached(
+                    "DELETE FROM chunks WHERE id >= ?1 AND id < ?2 AND pack_no IN (SELECT no FROM removed)",
+                )?;
+                for first in 0..=u8::MAX {
+                    // Longer than any id.
+                    let beyond = match first.checked_add(1) {
+                        Some(next) => vec![next],
+                        None => vec![u8::MAX; ShortChunkId::LEN + 1],
+                    };
+                    part.execute((&[first][..], beyond))?;
+                }
+            }
             transaction.execute_batch(
-                "DELETE FROM chunks WHERE pack_no IN (SELECT no FROM removed);
-                 DELETE FROM packs WHERE no IN (SELECT no FROM removed);
+                "DELETE FROM packs WHERE no IN (SELECT no FROM removed);
                  DELETE FROM removed;
                  UPDATE state SET value = value + 1 WHERE name = 'removals';",
             )
@@ -237,13 +282,16 @@ fn insert(transaction: &Transaction<'_>, records: &[PackRecord]) -> rusqlite::Re
 
 /// Inserts the row of a pack; nothing if it is known.
 fn insert_pack(connection: &Connection, record: &PackRecord) -> rusqlite::Result<Option<i64>> {
-    let row = PackRow {
-        no: 0,
-        id: record.id,
-        kind: record.kind,
-        stored_bytes: record.stored_bytes,
-        chunks: u32::try_from(record.directory.chunk_count()).unwrap_or(u32::MAX),
-    };
+    let (row, blocks) = PackRow::of(record);
+    insert_row(connection, &row, &blocks)
+}
+
+/// The same of a row and its blocks as they are stored; its number.
+pub(super) fn insert_row(
+    connection: &Connection,
+    row: &PackRow,
+    blocks: &[u8],
+) -> rusqlite::Result<Option<i64>> {
     let inserted = connection
         .prepare_cached(
             "INSERT OR IGNORE INTO packs (id, kind, stored_bytes, chunks, blocks) \
@@ -254,7 +302,7 @@ fn insert_pack(connection: &Connection, record: &PackRecord) -> rusqlite::Result
             row.kind as i64,
             row.stored_bytes.cast_signed(),
             row.chunks,
-            encode_blocks(&row, &record.directory),
+            blocks,
         ))?;
     Ok((inserted == 1).then(|| connection.last_insert_rowid()))
 }

@@ -55,9 +55,12 @@ DELETE FROM known;
 UPDATE state SET value = value + 1 WHERE name = 'removals';
 ";
 
+/// How long a write waits for another one.
+pub(super) const PATIENCE: std::time::Duration = std::time::Duration::from_mins(1);
+
 /// Settings of every connection.
 pub(super) fn configure(connection: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
-    connection.busy_timeout(std::time::Duration::from_mins(1))?;
+    connection.busy_timeout(PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(48);
     connection.pragma_update(None, "cache_size", -cache_kib)?;
     connection.pragma_update(None, "mmap_size", 0)?;

@@ -31,6 +31,7 @@ use crate::format::snapshot::{Counts, Snapshot, StreamDigest, StreamKind, Wrappi
 use crate::id::SnapshotId;
 use crate::progress::Monitor;
 use crate::repository::compose::store_document;
+pub use crate::repository::compose::{ShardWriter, Weight};
 use crate::repository::shelf::SpillShelf;
 use crate::repository::{Cutting, Finished, Repository, Writer, WriterOptions};
 use archive::ArchiveTree;

@@ -3,7 +3,6 @@
 use crate::backend::Area;
 use crate::error::Result;
 use crate::format::header::ObjectKind;
-use crate::id::ObjectId;
 use crate::repository::Repository;
 
 /// Objects of one kind.
@@ -73,7 +72,7 @@ fn ratio(above: u64, below: u64) -> f64 {
     }
 }
 
-/// Counts from snapshots, index objects and lists of objects; reads no pack.
+/// Counts from snapshots, lists of objects and what the catalog knows of packs; reads no object.
 pub fn stats(repository: &Repository) -> Result<Stats> {
     let mut stats = Stats::default();
     for info in repository.snapshots()? {
@@ -88,43 +87,27 @@ pub fn stats(repository: &Repository) -> Result<Stats> {
         (Area::Index, &mut stats.index),
         (Area::Snapshots, &mut stats.snapshot_objects),
     ];
-    let mut index = Vec::new();
     for (area, sums) in areas {
-        backend.list(area, &mut |name, size| {
+        backend.list(area, &mut |_, size| {
             sums.objects += 1;
             sums.bytes += size;
-            if area == Area::Index {
-                index.extend(name.parse::<ObjectId>().ok());
-            }
             Ok(())
         })?;
     }
-    let mut listed = std::collections::HashSet::new();
-    for id in index {
-        repository.index_records(&id, &mut |record| {
-            // A pack may be listed twice, by the run that wrote it and by one that found it.
-            if !listed.insert(record.id) {
-                return Ok(());
-            }
-            let raw: u64 = record
-                .directory
-                .blocks
-                .iter()
-                .map(|b| u64::from(b.raw_bytes))
-                .sum();
-            let chunks = record.directory.chunk_count() as u64;
-            if record.kind == ObjectKind::DataPack {
-                stats.data_chunks += chunks;
-                stats.data_raw_bytes += raw;
-            } else {
-                stats.meta_chunks += chunks;
-                stats.meta_raw_bytes += raw;
-            }
-            Ok(())
-        })?;
-    }
+    let mut listed = 0;
+    repository.catalog().listed_packs(|row, raw_bytes| {
+        listed += 1;
+        let (chunks, raw) = if row.kind == ObjectKind::DataPack {
+            (&mut stats.data_chunks, &mut stats.data_raw_bytes)
+        } else {
+            (&mut stats.meta_chunks, &mut stats.meta_raw_bytes)
+        };
+        *chunks += u64::from(row.chunks);
+        *raw += raw_bytes;
+        Ok(())
+    })?;
     let packs = stats.data.objects + stats.meta.objects;
-    stats.unlisted_packs = packs.saturating_sub(listed.len() as u64);
+    stats.unlisted_packs = packs.saturating_sub(listed);
     Ok(stats)
 }
 

@@ -126,7 +126,7 @@ impl Repository {
                     .map_err(super::object::decoded(&key))?;
                 packs += records.len();
                 records
-                    .into_iter()
+                    .iter()
                     .try_for_each(|record| loader.add(*id, record))
             },
         )?;

@@ -44,7 +44,7 @@ fn at_every_call(
         });
         let done = work(&repository);
         if !*ran.lock().unwrap() {
-            assert!(nth > 10, "{nth}");
+            assert!(nth > 9, "{nth}");
             return;
         }
         let what = format!("between before call {nth}, {:?}", faulty.calls().last());

@@ -1,11 +1,12 @@
 //! Mark: what snapshots and readers reach.
 //!
-//! Trees are entered once. Memory: two bits for each chunk ([`Table`]), a stack of trees that is as deep as directories are, and
-//! one batch of ids to be looked up together. Whatever cannot be read ends the mark with an error: what lies below it would be
-//! taken for garbage.
+//! Trees are entered once, in however many snapshots they are. What they name is looked up at the end, all of it together. Memory: two bits
+//! for each chunk ([`Table`]), a stack of trees that is as deep as directories are, and ids in [`Piles`]. Whatever cannot be read ends
+//! the mark with an error: what lies below it would be taken for garbage.
 
+use super::interrupted;
 use super::table::{Bits, Table};
-use crate::catalog::Home;
+use crate::catalog::{Home, Piles};
 use crate::error::{Class, Error, Result};
 use crate::format::content::{self, Item, MAX_LIST_DEPTH};
 use crate::format::snapshot::Snapshot;
@@ -14,8 +15,8 @@ use crate::id::{ChunkId, ShortChunkId};
 use crate::progress::{Count, Monitor};
 use crate::repository::{Blocks, Needs, Repository, trees};
 
-/// Chunks that are looked up together.
-const BATCH: usize = 4096;
+/// How many trees are known to have been entered without a look at the catalog.
+const LATELY: usize = 1 << 14;
 
 /// Is told the homes of every chunk that is reached, perhaps more than once.
 pub(super) type Reached<'a> = dyn FnMut(&[Home]) -> Result<()> + 'a;
@@ -29,7 +30,10 @@ pub(super) struct Mark<'a> {
     /// Trees and lists that were entered. A set of its own: a file may have the very bytes of a tree, and a chunk that was reached
     /// as content was not entered.
     entered: Bits,
-    batch: Vec<ShortChunkId>,
+    /// Some of those, at a place that their bytes say: snapshots share most of their trees, and these need not be looked up again.
+    lately: Vec<Option<ShortChunkId>>,
+    /// What is to be looked up.
+    named: Piles<{ ShortChunkId::LEN }>,
 }
 
 impl<'a> Mark<'a> {
@@ -45,7 +49,8 @@ impl<'a> Mark<'a> {
             monitor,
             reached,
             entered: table.bits(),
-            batch: Vec::new(),
+            lately: vec![None; LATELY],
+            named: repository.catalog().piles(),
         }
     }
 
@@ -73,9 +78,18 @@ impl<'a> Mark<'a> {
         needs.trees.iter().try_for_each(|tree| self.tree(*tree))
     }
 
-    /// Looks up what is left of the last batch.
-    pub(super) fn finish(mut self) -> Result<()> {
-        self.flush()
+    /// Looks up all that the trees name.
+    pub(super) fn finish(self) -> Result<()> {
+        let (table, reached, monitor) = (self.table, self.reached, self.monitor);
+        let name = |no| table.name(no);
+        let catalog = self.repository.catalog();
+        catalog.homes_of_piles(self.named, table.chunks(), &name, |id, homes| {
+            if homes.is_empty() {
+                return Err(nowhere(id));
+            }
+            interrupted(monitor)?;
+            reached(homes)
+        })
     }
 
     fn tree(&mut self, root: TreeRef) -> Result<()> {
@@ -83,15 +97,13 @@ impl<'a> Mark<'a> {
         while let Some(tree) = stack.pop() {
             if tree.names == 0 {
                 // The shard of an empty directory: nothing is below it.
-                self.add(tree.id.shorten())?;
+                self.named.push(*tree.id.shorten().as_bytes())?;
                 continue;
             }
             if !self.enter(&tree.id)? {
                 continue;
             }
-            if self.monitor.interrupted() {
-                return Err(Error::new(Class::Interrupted, "the prune was interrupted"));
-            }
+            interrupted(self.monitor)?;
             let shard = trees::shard(self.repository, &tree)?;
             self.monitor.add(Count::Objects, 1);
             match &**shard {
@@ -116,7 +128,7 @@ impl<'a> Mark<'a> {
         }
         for item in items {
             match item {
-                Item::Data { id, .. } => self.add(id.shorten())?,
+                Item::Data { id, .. } => self.named.push(*id.shorten().as_bytes())?,
                 Item::List { id, .. } if self.enter(id)? => {
                     let bytes = self.repository.cache().chunk(self.repository, id)?;
                     let below = content::decode(&bytes)
@@ -132,12 +144,18 @@ impl<'a> Mark<'a> {
 
     /// Marks a tree or list; true if what is below it was not looked at yet.
     fn enter(&mut self, id: &ChunkId) -> Result<bool> {
+        let short = id.shorten();
+        let [a, b, ..] = *short.as_bytes();
+        let lately = &mut self.lately[usize::from(u16::from_le_bytes([a, b])) % LATELY];
+        if lately.replace(short) == Some(short) {
+            return Ok(false);
+        }
         let (table, reached, entered) = (self.table, &mut *self.reached, &mut self.entered);
         let name = |no| table.name(no);
         let mut new = false;
         self.repository
             .catalog()
-            .homes(&[id.shorten()], &name, |_, homes| {
+            .homes(&[short], &name, |_, homes| {
                 if homes.is_empty() {
                     return Err(nowhere(id));
                 }
@@ -147,31 +165,6 @@ impl<'a> Mark<'a> {
                 if new { reached(homes) } else { Ok(()) }
             })?;
         Ok(new)
-    }
-
-    /// Marks a chunk of content.
-    fn add(&mut self, id: ShortChunkId) -> Result<()> {
-        self.batch.push(id);
-        if self.batch.len() >= BATCH {
-            self.flush()?;
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        let (table, reached) = (self.table, &mut *self.reached);
-        let name = |no| table.name(no);
-        self.batch.sort_unstable();
-        self.batch.dedup();
-        let batch = &self.batch;
-        self.repository.catalog().homes(batch, &name, |at, homes| {
-            if homes.is_empty() {
-                return Err(nowhere(&batch[at]));
-            }
-            reached(homes)
-        })?;
-        self.batch.clear();
-        Ok(())
     }
 }
 

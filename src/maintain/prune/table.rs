@@ -36,6 +36,11 @@ impl Table {
         Ok(table)
     }
 
+    /// How many homes of chunks the packs have together.
+    pub(super) fn chunks(&self) -> u64 {
+        self.bits
+    }
+
     /// The packs, by position.
     pub(super) fn rows(&self) -> &[PackRow] {
         &self.rows

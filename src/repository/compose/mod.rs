@@ -8,7 +8,7 @@ mod shards;
 
 pub(crate) use list::ItemList;
 pub(crate) use records::RecordStream;
-pub(crate) use shards::{ShardWriter, Weight};
+pub use shards::{ShardWriter, Weight};
 
 use super::Writer;
 use crate::error::{Error, Result};

@@ -11,14 +11,15 @@ const INDEX_ENTRIES: usize = 1024;
 
 /// What a node adds to the sums of its directory.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Weight {
+pub struct Weight {
     pub(crate) entries: u64,
     pub(crate) bytes: u64,
     pub(crate) directory: bool,
 }
 
 impl Weight {
-    pub(crate) fn of(node: &Node) -> Self {
+    /// What this node adds.
+    pub fn of(node: &Node) -> Self {
         Self {
             entries: node.entries(),
             bytes: node.bytes(),
@@ -28,7 +29,7 @@ impl Weight {
 }
 
 /// Takes the nodes of one directory in the order of their names.
-pub(crate) struct ShardWriter {
+pub struct ShardWriter {
     leaf: Vec<u8>,
     first: Option<Vec<u8>>,
     sums: TreeRef,
@@ -36,7 +37,12 @@ pub(crate) struct ShardWriter {
 }
 
 impl ShardWriter {
-    pub(crate) fn new() -> Self {
+    /// An empty directory.
+    #[expect(
+        clippy::new_without_default,
+        reason = "a directory under construction is no value to default to"
+    )]
+    pub fn new() -> Self {
         Self {
             leaf: vec![Shard::LEAF],
             first: None,
@@ -45,8 +51,8 @@ impl ShardWriter {
         }
     }
 
-    /// Appends an encoded node.
-    pub(crate) fn push(
+    /// Appends an encoded node, whose name comes after those before it.
+    pub fn push(
         &mut self,
         name: &[u8],
         encoded: &[u8],
@@ -82,8 +88,8 @@ impl ShardWriter {
         Ok(())
     }
 
-    /// The finished directory.
-    pub(crate) fn finish(mut self, writer: &Writer) -> Result<TreeRef> {
+    /// The finished directory; its shards are stored.
+    pub fn finish(mut self, writer: &Writer) -> Result<TreeRef> {
         self.close(writer)?;
         if self.done.is_empty() {
             return Ok(TreeRef {

@@ -4,7 +4,7 @@
 //! submit(batch) -> [worker: id, claim, append to its open block, compress] -> [packer: seal] -> [storer: write, catalog]
 //!      wait(sequence) <- items of the batch                                         ^
 //! put_meta(bytes) -> open meta block -> compress ------------------------------------
-//! finish -> index object;  commit -> [look for plans again] -> snapshot object (the commit point) -> catalog
+//! finish -> index object;  commit -> snapshot object (the commit point) -> catalog
 //! ```
 //! A worker takes a whole batch through hashing, deduplication and compression: no hand-over per chunk. The claim is the
 //! single decision whether a chunk is stored. Order of writes: a meta pack is written only after a [`Writer::barrier`], which
@@ -348,7 +348,6 @@ impl Writer {
                 e,
             )
         })?;
-        rehome::move_out_of_condemned(shared, snapshot)?;
         shared.session.confirm()?;
         let mut compressor = Compressor::new(shared.options.level)
             .map_err(|e| Error::caused(Class::Io, "start a compressor", e))?;

@@ -188,12 +188,38 @@ fn a_plan_waits_for_older_writers_and_their_snapshots_are_whole() {
     assert_eq!(report.settled.removed.count, 0);
     let waiting = report.settled.waiting[0];
     assert_eq!((waiting.packs, waiting.sessions), (report.unneeded, 1));
-    // It is not the prune that commits: the writer finds the plan and stores anew what it reused.
-    older.commit_again(&info);
+    let again = older.commit_again(&info);
     assert_holds(&store, "again", &[("a", &a)]);
     let settled = settle(&store.open(), None, true, &Silent).unwrap();
-    assert_eq!(settled.removed.count, 2, "{settled:?}");
-    assert_eq!(settled.released, 0);
+    assert_eq!((settled.removed.count, settled.released), (0, 2));
+    assert_eq!(count(&store, Area::Gc), 0);
+    assert_holds(&store, "again", &[("a", &a)]);
+    // What was released once goes like anything else.
+    forget(&store, &again);
+    assert_eq!(prune_all(&store).settled.removed.count, 2);
+    assert_eq!(count(&store, Area::Data) + count(&store, Area::Meta), 0);
+}
+
+#[test]
+fn garbage_in_a_pack_that_was_released_goes_with_the_next_prune() {
+    let store = arc_store();
+    let (a, b) = (noise(1, 200_000), noise(2, 900_000));
+    let first = store.ingest("one", &[("a", &a), ("b", &b)]);
+    // Its content lies in the pack of the other.
+    let second = store.ingest("two", &[("a", &a)]);
+    let info = store.open().resolve("two").unwrap();
+    assert_eq!(count(&store, Area::Data), 1);
+    let older = Pending::begin(&store);
+    forget(&store, &first);
+    forget(&store, &second);
+    assert_eq!(prune_all(&store).settled.waiting[0].packs.count, 3);
+    older.commit_again(&info);
+    // The next prune carries out the old plan first: it releases what is needed, and repacks it in the same run.
+    let report = prune_all(&store);
+    assert_eq!(report.settled.released, 2, "{report:?}");
+    assert_eq!((report.repacked.count, report.copied_bytes), (1, 200_000));
+    assert!(report.settled.removed.bytes > 900_000, "{report:?}");
+    assert_eq!((report.unused_bytes, count(&store, Area::Gc)), (0, 0));
     assert_holds(&store, "again", &[("a", &a)]);
 }
 
