@@ -94,6 +94,11 @@ pub(super) fn move_out_of_condemned(shared: &Arc<Shared>, snapshot: &Snapshot) -
             // A key that may only ingest cannot read what others stored. Nothing is lost: who carries the plan out waits for this
             // session, then looks what its snapshot needs.
             Err(e) if e.class() == Class::Denied => return Ok(()),
+            Err(e) if e.class() == Class::Corrupt => {
+                return Err(e.within(
+                    "a repair found meanwhile that something is damaged which this ingest took for stored; run it again, and it is stored anew",
+                ));
+            }
             Err(e) => return Err(e.within("store again what a prune condemned meanwhile")),
         }
         writer.finish()?;
