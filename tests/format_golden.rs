@@ -345,6 +345,17 @@ fn sessions_plans_and_pins() {
     let plan = Plan::new(PlanId::new([2; 16]), packs);
     check("plan.hex", &plan.encode());
     assert_eq!(Plan::decode(&golden("plan.hex")).unwrap(), plan);
+    // A plan that moves its packs to the quarantine has one field more.
+    let moving = Plan {
+        quarantine: true,
+        ..plan.clone()
+    };
+    let bytes = [golden("plan.hex"), vec![6, 1]].concat();
+    assert_eq!(moving.encode(), bytes);
+    assert_eq!(Plan::decode(&bytes).unwrap(), moving);
+    for bad in [vec![6, 0], vec![6, 2], vec![6, 1, 6, 1], vec![7, 1, 1]] {
+        assert!(Plan::decode(&[golden("plan.hex"), bad].concat()).is_err());
+    }
     let waits = Waits::new(plan.id, vec![session.id, SessionId::new([3; 16])]);
     check("waits.hex", &waits.encode());
     assert_eq!(Waits::decode(&golden("waits.hex")).unwrap(), waits);

@@ -19,6 +19,7 @@ pub fn run(make: &dyn Fn() -> Arc<dyn Backend>) {
         lists_exactly_what_is_there,
         one_writer_of_a_name_wins,
         holds_until_dropped,
+        renames_without_replacing,
     ] {
         let store = make();
         store.prepare().expect("prepare an empty place");
@@ -214,4 +215,30 @@ fn one_writer_of_a_name_wins(store: &dyn Backend) {
             "{key} is mixed"
         );
     }
+}
+
+fn renames_without_replacing(store: &dyn Backend) {
+    let key = |name| Key::named(Area::Quarantine, name).expect("a valid name");
+    let id = ObjectId::of(b"moved");
+    let pack = Key::object(Area::Data, &id);
+    let missing = store.rename(&pack, &key("a"));
+    assert_eq!(class(missing), Some(Class::NotFound), "nothing to rename");
+    store.write_new(&pack, b"moved").expect("write");
+    store.write_new(&key("b"), b"there").expect("write");
+    assert_eq!(class(store.rename(&pack, &key("b"))), Some(Class::Exists));
+    assert_eq!(store.read_all(&pack, 9).expect("it stayed"), b"moved");
+    assert_eq!(store.read_all(&key("b"), 9).expect("it stayed"), b"there");
+    // Also one that was read before: no handle to the old name may stay.
+    assert_eq!(store.read(&pack, 0, 5).expect("read"), b"moved");
+    store.rename(&pack, &key("a")).expect("rename");
+    assert_eq!(
+        store.read_all(&key("a"), 9).expect("its new name"),
+        b"moved"
+    );
+    assert!(
+        !store.exists(&pack).expect("exists"),
+        "its old name is gone"
+    );
+    assert_eq!(class(store.read(&pack, 0, 5)), Some(Class::NotFound));
+    assert_eq!(listed(store, Area::Data).len(), 0);
 }

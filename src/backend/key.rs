@@ -35,11 +35,13 @@ pub enum Area {
     Gc,
     /// Snapshots that no rule may drop.
     Pins,
+    /// Damaged objects that a repair took out of use. Nothing reads them.
+    Quarantine,
 }
 
 impl Area {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Config,
         Self::Keys,
         Self::Data,
@@ -49,6 +51,7 @@ impl Area {
         Self::Sessions,
         Self::Gc,
         Self::Pins,
+        Self::Quarantine,
     ];
 
     /// The folder's name; for [`Area::Config`] the object's.
@@ -63,6 +66,7 @@ impl Area {
             Self::Sessions => "sessions",
             Self::Gc => "gc",
             Self::Pins => "pins",
+            Self::Quarantine => "quarantine",
         }
     }
 

@@ -21,6 +21,7 @@ use std::ffi::OsStr;
 use std::sync::Arc;
 
 use crate::error::{Class, Error, Result};
+use crate::format::MAX_OBJECT_BYTES;
 
 /// A store of write-once objects.
 ///
@@ -53,6 +54,16 @@ pub trait Backend: Send + Sync {
 
     /// Removes an object; [`Class::NotFound`] if there is none.
     fn remove(&self, key: &Key) -> Result<()>;
+
+    /// Gives an object another name, durably; no bytes of it are changed. [`Class::NotFound`] without the object, [`Class::Exists`] if
+    /// the other name is taken, and both stay as they are. Killed in between, it may have both names.
+    ///
+    /// This body is for stores that cannot rename: it holds the object in memory, and refuses what is longer than any object may be.
+    fn rename(&self, from: &Key, to: &Key) -> Result<()> {
+        let bytes = self.read_all(from, MAX_OBJECT_BYTES)?;
+        self.write_new(to, &bytes)?;
+        self.remove(from)
+    }
 
     /// Stores a new object as [`Backend::write_new`] does, and holds it until the answer is dropped or the process has died,
     /// whatever kills it. At no instant others see the object without its being held. It stays until it is removed, but

@@ -50,8 +50,9 @@ struct ProblemView<'a> {
     harmless: bool,
 }
 
+/// Something of a snapshot that cannot be read, as JSON.
 #[derive(Serialize)]
-struct HarmView {
+pub(super) struct HarmView {
     snapshot: String,
     name: String,
     part: &'static str,
@@ -59,6 +60,20 @@ struct HarmView {
     #[serde(skip_serializing_if = "Option::is_none")]
     path_hex: Option<String>,
     reason: String,
+}
+
+impl HarmView {
+    pub(super) fn new(harm: &Harm) -> Self {
+        let (path, path_hex) = exact(harm.path.as_bytes());
+        Self {
+            snapshot: harm.snapshot.to_hex(),
+            name: harm.name.clone(),
+            part: harm.part.name(),
+            path,
+            path_hex,
+            reason: harm.reason.clone(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -118,7 +133,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Done {
         context.monitor().as_ref(),
         &mut |harm| {
             if !context.json() && failed.is_none() {
-                failed = show_harm(&mut out, harm).err();
+                failed = show_harm(&mut out, "hurt", harm).err();
             }
         },
     );
@@ -134,13 +149,14 @@ fn today() -> u64 {
     u64::try_from(jiff::Timestamp::now().as_second() / 86_400).unwrap_or(0)
 }
 
-fn show_harm(out: &mut Output, harm: &Harm) -> Done {
+/// One line, after a word for what it is.
+pub(super) fn show_harm(out: &mut Output, word: &str, harm: &Harm) -> Done {
     let name = match harm.name.as_str() {
         "" => String::new(),
         name => format!(" '{}'", text::line(name)),
     };
     out.line(format!(
-        "hurt: {}{name}: {} {}: {}",
+        "{word}: {}{name}: {} {}: {}",
         harm.snapshot.short(),
         harm.part.name(),
         match &harm.path {
@@ -182,17 +198,7 @@ fn show(
 ) -> Done {
     let sound = report.is_sound();
     if context.json() {
-        let harms = report.harms.iter().map(|harm| {
-            let (path, path_hex) = exact(harm.path.as_bytes());
-            HarmView {
-                snapshot: harm.snapshot.to_hex(),
-                name: harm.name.clone(),
-                part: harm.part.name(),
-                path,
-                path_hex,
-                reason: harm.reason.clone(),
-            }
-        });
+        let harms = report.harms.iter().map(HarmView::new);
         out.json(&View {
             sound,
             snapshots: report.snapshots,

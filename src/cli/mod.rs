@@ -35,6 +35,7 @@ mod place;
 mod progress_bar;
 mod prune;
 mod reference;
+mod repair;
 mod restore;
 mod secret;
 mod show;
@@ -102,6 +103,7 @@ enum Command {
     Prune(prune::Args),
     Check(check::Args),
     Copy(copy::Args),
+    Repair(repair::Args),
     Key(key::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -167,6 +169,7 @@ impl Command {
             Self::Prune(args) => prune::run(&args, context),
             Self::Check(args) => check::run(&args, context),
             Self::Copy(args) => copy::run(&args, context),
+            Self::Repair(args) => repair::run(&args, context),
             Self::Restore(args) => restore::run(&args, context),
             Self::Key(args) => key::run(&args, context),
             Self::Completions(args) => completions::run(&args),

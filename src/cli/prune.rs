@@ -10,7 +10,7 @@ use super::text;
 use crate::error::Class;
 use crate::id::SnapshotId;
 use crate::maintain::prune::{
-    MaxUnused, Packs, PruneOptions, PruneReport, Settled, foresee, prune,
+    MaxUnused, Packs, PruneOptions, PruneReport, SetAside, Settled, foresee, prune,
 };
 use crate::repository::Repository;
 
@@ -100,6 +100,23 @@ pub(super) struct View {
     removed: PacksView,
     released: u64,
     waiting: Vec<WaitingView>,
+    quarantined: Vec<MovedView>,
+}
+
+/// An object that was moved to the quarantine, as JSON.
+#[derive(Serialize)]
+pub(super) struct MovedView {
+    pub(super) from: String,
+    pub(super) to: String,
+}
+
+impl MovedView {
+    pub(super) fn new(moved: &SetAside) -> Self {
+        Self {
+            from: moved.from.to_string(),
+            to: moved.to.to_string(),
+        }
+    }
 }
 
 impl View {
@@ -125,6 +142,12 @@ impl View {
             removed: PacksView::new(report.settled.removed),
             released: report.settled.released,
             waiting: waiting.collect(),
+            quarantined: report
+                .settled
+                .set_aside
+                .iter()
+                .map(MovedView::new)
+                .collect(),
         }
     }
 }
@@ -238,6 +261,9 @@ pub(super) fn show(report: &PruneReport, dry_run: bool, out: &mut Output) -> Don
     if report.settled.released > 0 {
         let released = text::counted(report.settled.released, "pack is", "packs are");
         table.fact("kept after all", format!("{released} needed again"));
+    }
+    for moved in &report.settled.set_aside {
+        table.fact("moved", format!("{} to {}", moved.from, moved.to));
     }
     out.table(&table)?;
     waiting(&report.settled, out)

@@ -4,7 +4,7 @@
 //! random id as their first field, so a store cannot show one as another.
 
 use super::cursor::DecodeError;
-use super::fields::{Unknown, Value, put_field, read_fields};
+use super::fields::{Unknown, Value, put_field, put_nonzero, read_fields};
 use super::header::ObjectKind;
 use crate::id::{ObjectId, PackId, PlanId, SessionId};
 
@@ -20,6 +20,8 @@ pub struct Plan {
     pub id: PlanId,
     /// The packs that it condemns, and their kinds.
     pub packs: Vec<(PackId, ObjectKind)>,
+    /// They are damaged, and are moved to the quarantine instead of being removed.
+    pub quarantine: bool,
     /// Fields of later versions.
     pub unknown: Unknown,
 }
@@ -30,6 +32,7 @@ impl Plan {
         Self {
             id,
             packs,
+            quarantine: false,
             unknown: Unknown::default(),
         }
     }
@@ -43,6 +46,7 @@ impl Plan {
             pack[..32].copy_from_slice(id.as_bytes());
             put_field(&mut out, 2, &pack);
         }
+        put_nonzero(&mut out, 3, u64::from(self.quarantine));
         self.unknown.put(&mut out);
         out
     }
@@ -50,7 +54,18 @@ impl Plan {
     /// Decodes fields that fill `bytes`.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut packs = Vec::new();
-        let (id, unknown) = decode(bytes, |value| {
+        let mut quarantine = false;
+        let (id, unknown) = decode(bytes, |number, value| {
+            if number == 3 {
+                quarantine = match value.number("quarantine")? {
+                    1 if !quarantine => true,
+                    _ => return Err(bad("quarantine")),
+                };
+                return Ok(true);
+            }
+            if number != 2 {
+                return Ok(false);
+            }
             let bytes = value.bytes(33, "condemned pack")?;
             let pack = bytes.split_last().and_then(|(kind, id)| {
                 let kind = ObjectKind::from_u8(*kind)
@@ -58,9 +73,14 @@ impl Plan {
                 Some((ObjectId::from_slice(id)?, kind))
             });
             packs.push(pack.ok_or(bad("condemned pack"))?);
-            Ok(())
+            Ok(true)
         })?;
-        Ok(Self { id, packs, unknown })
+        Ok(Self {
+            id,
+            packs,
+            quarantine,
+            unknown,
+        })
     }
 }
 
@@ -99,10 +119,13 @@ impl Waits {
     /// Decodes fields that fill `bytes`.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut sessions = Vec::new();
-        let (plan, unknown) = decode(bytes, |value| {
+        let (plan, unknown) = decode(bytes, |number, value| {
+            if number != 2 {
+                return Ok(false);
+            }
             let id = SessionId::from_slice(value.bytes(16, "session id")?);
             sessions.push(id.ok_or(bad("session id"))?);
-            Ok(())
+            Ok(true)
         })?;
         Ok(Self {
             plan,
@@ -116,10 +139,10 @@ fn bad(what: &'static str) -> DecodeError {
     DecodeError { what, offset: 0 }
 }
 
-/// Field 1, the plan's id, and each value of field 2.
+/// Field 1, the plan's id; `each` says whether it knows another field.
 fn decode<'a>(
     bytes: &'a [u8],
-    mut each: impl FnMut(Value<'a>) -> Result<(), DecodeError>,
+    mut each: impl FnMut(u64, Value<'a>) -> Result<bool, DecodeError>,
 ) -> Result<(PlanId, Unknown), DecodeError> {
     if bytes.len() > MAX_PLAN_BYTES {
         return Err(bad("plan too long"));
@@ -133,8 +156,11 @@ fn decode<'a>(
                 id = Some(found.ok_or(bad("plan id"))?);
             }
             1 => return Err(bad("plan id twice")),
-            2 => each(value)?,
-            _ => unknown.keep(number, value),
+            _ => {
+                if !each(number, value)? {
+                    unknown.keep(number, value);
+                }
+            }
         }
         Ok(())
     })?;

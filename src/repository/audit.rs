@@ -7,6 +7,7 @@ use super::{Repository, lock};
 use crate::backend::{Backend, Key};
 use crate::codec::Decompressor;
 use crate::error::{Class, Error, Result};
+use crate::format::MAX_OBJECT_BYTES;
 use crate::format::header::{HEADER_BYTES, ObjectKind};
 use crate::format::index::PackRecord;
 use crate::format::pack::{BlockEntry, Directory};
@@ -24,12 +25,21 @@ pub struct PackAudit {
     pub directory: Option<Directory>,
     /// What is wrong with it as a whole: its bytes are not those that its name stands for, or its directory cannot be read.
     pub errors: Vec<Error>,
+    /// Its bytes are those that its name stands for: nothing happened to it since it was written.
+    pub is_original: bool,
     /// Blocks that cannot be read or hold wrong chunks, by position.
     pub bad_blocks: Vec<(u32, Error)>,
     /// Raw bytes that were checked.
     pub raw_bytes: u64,
     /// Stored bytes that were read.
     pub stored_bytes: u64,
+}
+
+impl PackAudit {
+    /// True if it is what it was, and all of it can be read.
+    pub fn is_sound(&self) -> bool {
+        self.is_original && self.errors.is_empty() && self.bad_blocks.is_empty()
+    }
 }
 
 impl Repository {
@@ -67,7 +77,14 @@ impl Repository {
         let backend = self.backend().as_ref();
         let key = key_of(kind, id);
         let mut audit = PackAudit::default();
-        let mut digest = Digest::new(backend, &key)?;
+        let mut digest = match Digest::new(backend, &key) {
+            Ok(digest) => digest,
+            Err(e) if is_verdict(&e) => {
+                audit.errors.push(e);
+                return Ok(audit);
+            }
+            Err(e) => return Err(e),
+        };
         audit.stored_bytes = digest.size;
         match read_directory(backend, self.keys(), kind, id) {
             Ok((directory, _)) => audit.directory = Some(directory),
@@ -78,8 +95,10 @@ impl Repository {
             let opened = self.audit_blocks(kind, &key, &directory, &mut digest, &mut audit)?;
             audit.directory = opened.then_some(directory);
         }
-        if let Err(e) = digest.finish(id) {
-            audit.errors.push(e);
+        match digest.finish(id) {
+            Ok(()) => audit.is_original = true,
+            Err(e) if e.class() == Class::Corrupt => audit.errors.push(e),
+            Err(e) => return Err(e),
         }
         Ok(audit)
     }
@@ -147,11 +166,16 @@ impl Repository {
 }
 
 /// True if the error says something about the object, and not that it could not be looked at.
-fn is_verdict(error: &Error) -> bool {
+pub(super) fn is_verdict(error: &Error) -> bool {
     matches!(
         error.class(),
         Class::Corrupt | Class::Unsupported | Class::WrongKey | Class::Invalid
     )
+}
+
+/// True if the error says that an object is of a version or a key that is not at hand.
+pub(crate) fn is_unjudged(error: &Error) -> bool {
+    matches!(error.class(), Class::Unsupported | Class::WrongKey)
 }
 
 /// Compares an object's bytes with its name; needs no key. Its length.
@@ -173,10 +197,17 @@ struct Digest<'a> {
 
 impl<'a> Digest<'a> {
     fn new(backend: &'a dyn Backend, key: &'a Key) -> Result<Self> {
+        let size = backend.size(key)?;
+        if size > MAX_OBJECT_BYTES {
+            // To read a file of terabytes, which a hostile store shows for nothing, would take hours.
+            return Err(Error::corrupt(format!(
+                "{key}: it is longer than any object"
+            )));
+        }
         Ok(Self {
             backend,
             key,
-            size: backend.size(key)?,
+            size,
             at: 0,
             hasher: blake3::Hasher::new(),
         })

@@ -218,11 +218,11 @@ pub(crate) fn read_directory(
     kind: ObjectKind,
     id: &ObjectId,
 ) -> Result<(Directory, u64)> {
-    read_directory_at(backend, keys, kind, &key_of(kind, id))
+    read_directory_as(backend, keys, kind, &key_of(kind, id))
 }
 
-/// The same for an object of any name.
-fn read_directory_at(
+/// The same for an object of any name, in any area.
+pub(super) fn read_directory_as(
     backend: &dyn Backend,
     keys: &ObjectKeys,
     kind: ObjectKind,
@@ -381,7 +381,7 @@ pub(super) fn read_blocks_at(
     key: &Key,
     each: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
-    let (directory, _) = read_directory_at(backend, keys, kind, key)?;
+    let (directory, _) = read_directory_as(backend, keys, kind, key)?;
     let opener = opener(backend, keys, kind, key)?;
     let mut decompressor =
         Decompressor::new().map_err(|e| Error::caused(Class::Io, "start a decompressor", e))?;
@@ -412,4 +412,77 @@ pub(crate) fn decoded(key: &Key) -> impl Fn(crate::format::DecodeError) -> Error
 /// Turns a refusal of the crypto row into an error about an action.
 pub(crate) fn crypto(what: &'static str) -> impl Fn(CryptoError) -> Error {
     move |e| Error::caused(e.class(), what, e)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::maintain::fixture::Store;
+
+    /// Whoever has the index key can seal a trailer that lies: no length of it is believed.
+    #[test]
+    fn a_trailer_that_lies_is_refused() {
+        let repository = Store::new().open();
+        let keys = WriterKeys::new(repository.id(), repository.suite(), repository.keyring());
+        let keys = keys.unwrap();
+        let mut compressor = Compressor::new(1).unwrap();
+        let build = |compressor: &mut Compressor, lie: &dyn Fn(&mut Trailer)| {
+            let mut builder = ObjectBuilder::new(&keys, ObjectKind::DataPack, Vec::new()).unwrap();
+            let block = EncodedBlock::new(&[7; 5000], Vec::new(), compressor).unwrap();
+            builder.add(block).unwrap();
+            let mut raw = Vec::new();
+            builder.directory.encode(&mut raw);
+            let encoded = EncodedBlock::new(&raw, Vec::new(), compressor).unwrap();
+            let padding = Frame {
+                number: PADDING_FRAME,
+                codec: Codec::Raw,
+                raw_len: 0,
+                flags: 0,
+            };
+            builder.append(&padding, &[], true).unwrap();
+            let mut trailer = Trailer {
+                directory_offset: builder.bytes.len() as u64,
+                directory_stored_bytes: length(encoded.bytes.len() + TAG_BYTES).unwrap(),
+                directory_raw_bytes: encoded.raw_bytes,
+                directory_codec: encoded.codec,
+            };
+            let frame = directory_frame(&trailer);
+            lie(&mut trailer);
+            builder.append(&frame, &encoded.bytes, true).unwrap();
+            builder.append(&TRAILER, &trailer.encode(), true).unwrap();
+            builder.bytes
+        };
+        let read = |bytes: &[u8]| {
+            let store = Memory::new();
+            let id = ObjectId::of(bytes);
+            store
+                .write_new(&key_of(ObjectKind::DataPack, &id), bytes)
+                .unwrap();
+            read_directory(&store, repository.keys(), ObjectKind::DataPack, &id)
+        };
+        let honest = build(&mut compressor, &|_| {});
+        assert_eq!(read(&honest).unwrap().0.blocks.len(), 1);
+        let lies: [&dyn Fn(&mut Trailer); 12] = [
+            &|t| t.directory_offset = 0,
+            &|t| t.directory_offset -= 1,
+            &|t| t.directory_offset += 1,
+            &|t| t.directory_offset = u64::MAX,
+            &|t| t.directory_offset = 1 << 40,
+            &|t| t.directory_stored_bytes = 0,
+            &|t| t.directory_stored_bytes -= 1,
+            &|t| t.directory_stored_bytes = u32::MAX,
+            &|t| t.directory_raw_bytes = 0,
+            &|t| t.directory_raw_bytes += 1,
+            &|t| t.directory_raw_bytes = u32::MAX,
+            // Both, so that they still end where the trailer begins.
+            &|t| {
+                t.directory_offset -= 40;
+                t.directory_stored_bytes += 40;
+            },
+        ];
+        for (which, lie) in lies.into_iter().enumerate() {
+            let error = read(&build(&mut compressor, lie)).unwrap_err();
+            assert_eq!(error.class(), Class::Corrupt, "{which}: {error}");
+        }
+    }
 }

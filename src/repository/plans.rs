@@ -105,9 +105,17 @@ impl Repository {
     }
 
     /// Writes a plan: from now on every writer that begins takes these packs for absent.
-    pub(crate) fn write_plan(&self, packs: Vec<(PackId, ObjectKind)>) -> Result<Plan> {
+    /// With `quarantine` they are damaged, and are moved away instead of being removed.
+    pub(crate) fn write_plan(
+        &self,
+        packs: Vec<(PackId, ObjectKind)>,
+        quarantine: bool,
+    ) -> Result<Plan> {
         let id = crypto::new_plan_id().map_err(sealed("name a plan"))?;
-        let plan = Plan::new(id, packs);
+        let plan = Plan {
+            quarantine,
+            ..Plan::new(id, packs)
+        };
         let bytes = self.seal_record(ObjectKind::Plan, &plan.encode())?;
         self.backend().write_new(&plan_key(&id)?, &bytes)?;
         Ok(plan)

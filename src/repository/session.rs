@@ -169,7 +169,7 @@ impl Repository {
     }
 
     /// Removes sessions that nobody holds; the names of the others.
-    pub(super) fn remove_ended_sessions(&self) -> Result<Vec<String>> {
+    pub(crate) fn remove_ended_sessions(&self) -> Result<Vec<String>> {
         let mut names = Vec::new();
         self.backend().list(Area::Sessions, &mut |name, _| {
             names.push(name.to_owned());

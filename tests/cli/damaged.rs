@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::fixture::Fixture;
 
 /// The objects in an area of the repository.
-fn objects(fixture: &Fixture, area: &str) -> Vec<PathBuf> {
+pub(crate) fn objects(fixture: &Fixture, area: &str) -> Vec<PathBuf> {
     fn walk(folder: &Path, all: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -26,8 +26,13 @@ fn objects(fixture: &Fixture, area: &str) -> Vec<PathBuf> {
 
 /// Changes the last byte of an object.
 fn flip(object: &Path) {
+    flip_at(object, fs::metadata(object).unwrap().len() - 1);
+}
+
+/// Changes a byte of an object.
+pub(crate) fn flip_at(object: &Path, offset: u64) {
     let mut bytes = fs::read(object).unwrap();
-    *bytes.last_mut().unwrap() ^= 1;
+    bytes[usize::try_from(offset).unwrap()] ^= 1;
     fs::set_permissions(object, fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(object, bytes).unwrap();
 }

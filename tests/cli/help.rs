@@ -2,7 +2,7 @@
 
 use crate::fixture::Fixture;
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "init",
     "ingest",
     "snapshots",
@@ -20,6 +20,7 @@ const COMMANDS: [&str; 20] = [
     "pin",
     "prune",
     "check",
+    "repair",
     "key",
     "completions",
     "man",

@@ -22,5 +22,6 @@ mod look;
 mod matrix;
 mod mount;
 mod read_only;
+mod repair;
 mod restore;
 mod secrets;

@@ -12,6 +12,7 @@ mod interleaved;
 mod keys;
 mod processes;
 mod reading;
+mod repair;
 
 use std::sync::Arc;
 
@@ -43,7 +44,7 @@ pub(crate) struct Store {
 }
 
 /// Two workers would make the order of calls differ from run to run.
-const WRITER: WriterOptions = WriterOptions {
+pub(crate) const WRITER: WriterOptions = WriterOptions {
     level: 1,
     workers: 1,
 };
@@ -108,23 +109,7 @@ impl Store {
 
     /// The newest snapshot of that name holds the files of `seed`, bit for bit.
     pub(crate) fn assert_holds(&self, name: &str, seed: u8, what: &str) {
-        let repository = self.open();
-        let info = repository.resolve(name);
-        let root = info.unwrap_or_else(|e| panic!("{what}: {e}")).snapshot.root;
-        for (file, expected) in files(seed) {
-            let path = EntryPath::parse(file.as_bytes()).unwrap();
-            let node = find_path(&repository, &root, &path).unwrap().unwrap();
-            let Body::File { size, content } = node.body else {
-                panic!("no file")
-            };
-            let mut bytes = vec![0; usize::try_from(size).unwrap()];
-            let read = Content::new(&content).read_at(&repository, 0, &mut bytes);
-            read.unwrap_or_else(|e| panic!("{what}: {file} of {name}: {e}"));
-            assert!(
-                bytes == expected,
-                "{what}: {file} of {name} has other bytes"
-            );
-        }
+        assert_holds_by(&self.open(), name, seed, what);
     }
 
     /// Nothing is left of anybody who was at work, and nothing that nobody needs.
@@ -134,6 +119,26 @@ impl Store {
         }
         let found = self.count(Area::Data) + self.count(Area::Meta);
         assert_eq!(found, packs, "{what}: packs");
+    }
+}
+
+/// The newest snapshot of that name holds the files of `seed`, as a client sees it that may have been there before.
+pub(crate) fn assert_holds_by(repository: &Arc<Repository>, name: &str, seed: u8, what: &str) {
+    let info = repository.resolve(name);
+    let root = info.unwrap_or_else(|e| panic!("{what}: {e}")).snapshot.root;
+    for (file, expected) in files(seed) {
+        let path = EntryPath::parse(file.as_bytes()).unwrap();
+        let node = find_path(&**repository, &root, &path).unwrap().unwrap();
+        let Body::File { size, content } = node.body else {
+            panic!("no file")
+        };
+        let mut bytes = vec![0; usize::try_from(size).unwrap()];
+        let read = Content::new(&content).read_at(&**repository, 0, &mut bytes);
+        read.unwrap_or_else(|e| panic!("{what}: {file} of {name}: {e}"));
+        assert!(
+            bytes == expected,
+            "{what}: {file} of {name} has other bytes"
+        );
     }
 }
 

@@ -107,6 +107,8 @@ fn walk(
     entries(&top, &mut |entry| {
         let name = entry.file_name();
         match name.to_str().filter(|name| is_fan_out(name)) {
+            // A file of that name has no objects in it.
+            Some(_) if !entry.path().is_dir() => Ok(()),
             Some(folder) => entries(&entry.path(), &mut |entry| each(entry, Some(folder))),
             None => Ok(()),
         }

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use self::handles::Handles;
 use super::{Area, Backend, Drawn, Held, Key};
 use crate::error::{Class, Error, Result};
+use crate::format::MAX_OBJECT_BYTES;
 
 /// How many files of packs stay open, so that random reads do not open one each.
 const OPEN_FILES: usize = 64;
@@ -194,6 +195,17 @@ impl Backend for Local {
         self.reserve.write(&self.root, key.area(), || {
             self.written.write_new(&self.root, key, bytes)
         })
+    }
+
+    fn rename(&self, from: &Key, to: &Key) -> Result<()> {
+        self.handles.forget(from);
+        if self.written.rename(&self.root, from, to)? {
+            return Ok(());
+        }
+        // An operator may have put one of the folders on another disk.
+        let bytes = self.read_all(from, MAX_OBJECT_BYTES)?;
+        self.write_new(to, &bytes)?;
+        self.remove(from)
     }
 
     fn hold(&self, key: &Key, bytes: &[u8]) -> Result<Box<dyn Held>> {

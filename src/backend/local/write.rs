@@ -58,12 +58,7 @@ impl Directories {
         if fs::symlink_metadata(&path).is_ok() {
             return Err(failed(io::ErrorKind::AlreadyExists.into()));
         }
-        let folder = Path::new(key.area().name());
-        let folder = match key.fan_out() {
-            Some(fan_out) => folder.join(fan_out),
-            None if *key == Key::config() => PathBuf::new(),
-            None => folder.to_owned(),
-        };
+        let folder = folder_of(key);
         let directory = root.join(&folder);
         let create = || {
             self.ensure(root, &folder)?;
@@ -88,6 +83,34 @@ impl Directories {
         Ok(file)
     }
 
+    /// Gives an object another name, durably; false if the two are not on one file system.
+    pub(super) fn rename(&self, root: &Path, from: &Key, to: &Key) -> Result<bool> {
+        let (old, new) = (root.join(from.to_string()), root.join(to.to_string()));
+        let failed = |e: io::Error| match e.kind() {
+            io::ErrorKind::AlreadyExists => {
+                Error::new(Class::Exists, format!("{} exists already", new.display()))
+            }
+            io::ErrorKind::NotFound => Error::new(
+                Class::NotFound,
+                format!("{from} is not in {}", root.display()),
+            ),
+            _ => path_error("move", &old, e),
+        };
+        fs::symlink_metadata(&old).map_err(failed)?;
+        if fs::symlink_metadata(&new).is_ok() {
+            return Err(failed(io::ErrorKind::AlreadyExists.into()));
+        }
+        let folder = folder_of(to);
+        self.ensure(root, &folder).map_err(failed)?;
+        match rename_new(&old, &new) {
+            Err(e) if e.kind() == io::ErrorKind::CrossesDevices => return Ok(false),
+            other => other.map_err(failed)?,
+        }
+        sync_directory(&root.join(folder)).map_err(failed)?;
+        sync_directory(&root.join(folder_of(from))).map_err(failed)?;
+        Ok(true)
+    }
+
     /// Makes `folder` below `root` (which must exist) where it is missing, and its name durable.
     pub(super) fn ensure(&self, root: &Path, folder: &Path) -> io::Result<()> {
         if folder.as_os_str().is_empty() || self.durable().contains(folder) {
@@ -104,6 +127,16 @@ impl Directories {
 
     fn durable(&self) -> std::sync::MutexGuard<'_, HashSet<PathBuf>> {
         self.durable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The folder of an object below the repository.
+fn folder_of(key: &Key) -> PathBuf {
+    let folder = Path::new(key.area().name());
+    match key.fan_out() {
+        Some(fan_out) => folder.join(fan_out),
+        None if *key == Key::config() => PathBuf::new(),
+        None => folder.to_owned(),
     }
 }
 
@@ -202,28 +235,29 @@ impl Temporary {
     }
 
     fn publish(mut self, path: &Path) -> io::Result<()> {
-        match rustix::fs::renameat_with(CWD, &self.path, CWD, path, RenameFlags::NOREPLACE) {
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => self.publish_by_link(path)?,
-            result => result?,
-        }
+        rename_new(&self.path, path)?;
         self.published = true;
         Ok(())
     }
+}
 
-    /// Where the kernel or the file system cannot rename without replacing.
-    fn publish_by_link(&self, path: &Path) -> io::Result<()> {
-        match rustix::fs::linkat(CWD, &self.path, CWD, path, rustix::fs::AtFlags::empty()) {
-            Ok(()) => fs::remove_file(&self.path),
-            // No hard links either (FAT and its like). Two writers of one name at the same instant could replace each
-            // other here; names are random or hashes of the bytes, so that does not happen.
-            Err(Errno::PERM | Errno::NOTSUP | Errno::NOSYS) if !path.exists() => {
-                fs::rename(&self.path, path)
-            }
-            Err(Errno::PERM | Errno::NOTSUP | Errno::NOSYS) => {
-                Err(io::ErrorKind::AlreadyExists.into())
-            }
-            Err(error) => Err(error.into()),
-        }
+/// Renames a file, refusing to replace another one.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => rename_by_link(from, to),
+        result => Ok(result?),
+    }
+}
+
+/// Where the kernel or the file system cannot rename without replacing.
+fn rename_by_link(from: &Path, to: &Path) -> io::Result<()> {
+    match rustix::fs::linkat(CWD, from, CWD, to, rustix::fs::AtFlags::empty()) {
+        Ok(()) => fs::remove_file(from),
+        // No hard links either (FAT and its like). Two writers of one name at the same instant could replace each
+        // other here; names are random or hashes of the bytes, so that does not happen.
+        Err(Errno::PERM | Errno::NOTSUP | Errno::NOSYS) if !to.exists() => fs::rename(from, to),
+        Err(Errno::PERM | Errno::NOTSUP | Errno::NOSYS) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(error) => Err(error.into()),
     }
 }
 

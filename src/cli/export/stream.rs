@@ -135,6 +135,11 @@ impl Job<'_> {
                 .stream(&mut counted)
                 .hint_for(Class::Unsupported, || {
                     "leave it out with --exclude, or choose --format tar".to_owned()
+                })
+                .hint_for(Class::Corrupt, || {
+                    "an archive cannot leave out what it has begun: --exclude leaves out what is lost, --format dir gives all that is \
+                     whole; 'repo check' tells which snapshots and paths are hurt"
+                        .to_owned()
                 })?;
         }
         // Before the archive gets its name.

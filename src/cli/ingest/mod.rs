@@ -220,11 +220,20 @@ pub(super) fn settle_plans(repository: &Repository, context: &Context) {
     }
     let monitor = context.monitor();
     match settle(repository, None, false, monitor.as_ref()) {
-        Ok(settled) if settled.removed.count > 0 => monitor.note(&format!(
-            "freed {} that an earlier prune could not",
-            text::bytes(settled.removed.bytes)
-        )),
-        Ok(_) => {}
+        Ok(settled) => {
+            if settled.removed.count > 0 {
+                monitor.note(&format!(
+                    "freed {} that an earlier prune could not",
+                    text::bytes(settled.removed.bytes)
+                ));
+            }
+            for moved in &settled.set_aside {
+                monitor.note(&format!(
+                    "moved {}, which a repair found damaged, to {}",
+                    moved.from, moved.to
+                ));
+            }
+        }
         Err(e) => monitor.note(&format!(
             "what an earlier prune left is for the next one: {e}"
         )),

@@ -22,7 +22,7 @@ use std::fmt::Display;
 pub use self::harm::{Harm, HarmedPart};
 pub use self::no_key::{NoKeyReport, check_no_key};
 use crate::error::{Error, Result};
-use crate::id::{ChunkId, PackId, SnapshotId};
+use crate::id::{ChunkId, PackId, ShortChunkId, SnapshotId};
 use crate::progress::Monitor;
 use crate::repository::{Location, Needs, Repository, SnapshotInfo};
 
@@ -172,18 +172,22 @@ enum PackDamage {
 
 /// What is damaged, by pack.
 #[derive(Default)]
-struct Damage {
+pub(in crate::maintain) struct Damage {
     packs: HashMap<PackId, PackDamage>,
     /// Packs that are there and that no index object lists.
     unlisted: HashSet<PackId>,
+    /// Chunks that can be read all the same: a repair could, or has done it.
+    pub(in crate::maintain) saved: HashSet<ShortChunkId>,
 }
 
 impl Damage {
-    fn whole_pack(&mut self, id: PackId) {
+    /// Nothing of a pack can be relied on.
+    pub(in crate::maintain) fn whole_pack(&mut self, id: PackId) {
         self.packs.insert(id, PackDamage::All);
     }
 
-    fn block(&mut self, id: PackId, number: u32) {
+    /// One block of a pack cannot be read.
+    pub(in crate::maintain) fn block(&mut self, id: PackId, number: u32) {
         let entry = self.packs.entry(id);
         let damage = entry.or_insert_with(|| PackDamage::Blocks(BTreeSet::new()));
         if let PackDamage::Blocks(blocks) = damage {
@@ -209,6 +213,9 @@ impl Damage {
     /// Why a chunk cannot be relied on in any of its homes.
     fn everywhere(&self, repository: &Repository, id: &ChunkId) -> Result<Option<String>> {
         let mut reason = None;
+        if self.saved.contains(&id.shorten()) {
+            return Ok(None);
+        }
         for home in repository.homes(&id.shorten())? {
             match self.at(&home) {
                 Some(here) => reason = Some(here),
@@ -232,8 +239,18 @@ pub fn check(
     each: &mut dyn FnMut(&Harm),
 ) -> Result<CheckReport> {
     repository.require_full("check trees and content")?;
+    check_knowing(repository, read_data, Damage::default(), monitor, each)
+}
+
+/// The same where some damage is known already.
+pub(in crate::maintain) fn check_knowing(
+    repository: &Repository,
+    read_data: ReadData,
+    mut damage: Damage,
+    monitor: &dyn Monitor,
+    each: &mut dyn FnMut(&Harm),
+) -> Result<CheckReport> {
     let mut report = CheckReport::default();
-    let mut damage = Damage::default();
     let snapshots = objects::snapshots(repository, &mut report)?;
     // What is forgotten and pruned meanwhile is no damage: it is kept until the check is over.
     let mut needs = Needs::default();

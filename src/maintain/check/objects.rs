@@ -90,8 +90,14 @@ pub(super) fn packs(
         (Area::Data, ObjectKind::DataPack),
         (Area::Meta, ObjectKind::MetaPack),
     ];
+    let mut misplaced = Vec::new();
     for (area, kind) in kinds {
         for (id, size) in ids(backend, area)? {
+            if packs.get(&id).is_some_and(|pack| pack.kind != kind) {
+                // Where nobody looks for it, it is as good as missing.
+                misplaced.push(name(kind, &id));
+                continue;
+            }
             let pack = packs.entry(id).or_insert(Pack {
                 kind,
                 stored: None,
@@ -100,6 +106,10 @@ pub(super) fn packs(
             pack.stored = Some(size);
             report.packs += 1;
         }
+    }
+    for name in misplaced {
+        let what = "a pack of that name belongs into the other folder: 'repo repair' puts it there";
+        report.problem(&name, &what, true);
     }
     forget_pruned(repository, &mut packs)?;
     for (id, pack) in &packs {

@@ -193,3 +193,15 @@ fn parts_cover_everything_once() {
         assert_eq!(takers, 1);
     }
 }
+
+/// Its name alone was looked for, in whatever folder.
+#[test]
+fn a_pack_in_the_wrong_folder_is_missing() {
+    let store = sample();
+    let pack = pack_of(&store.open(), "c");
+    let wrong = Key::object(Area::Meta, &pack.name().parse().unwrap());
+    crate::backend::Backend::rename(&*store.backend, &pack, &wrong).unwrap();
+    let (report, harms) = run(&store.open(), ReadData::None);
+    assert_eq!(harms, ["two file c"], "{report:?}");
+    assert_eq!((report.damage, report.harmless), (1, 1), "{report:?}");
+}

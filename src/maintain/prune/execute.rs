@@ -14,11 +14,12 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::mark::Mark;
+use super::quarantine::SetAside;
 use super::table::Table;
 use super::{Ids, Packs, Roots, interrupted};
 use crate::backend::Key;
 use crate::catalog::Home;
-use crate::error::{Class, Result};
+use crate::error::{Class, Error, Result};
 use crate::format::header::ObjectKind;
 use crate::format::plan::Plan;
 use crate::id::{PackId, PlanId, SessionId, SnapshotId};
@@ -54,6 +55,8 @@ pub struct Settled {
     pub released: u64,
     /// Plans that wait.
     pub waiting: Vec<Waiting>,
+    /// Damaged packs that a repair had condemned, and that were moved to the quarantine.
+    pub set_aside: Vec<SetAside>,
 }
 
 /// What open plans would free, without touching them.
@@ -79,17 +82,29 @@ pub fn settle(
     patient: bool,
     monitor: &dyn Monitor,
 ) -> Result<Settled> {
+    let (settled, hindered) = settle_what_can_be(repository, known, patient, monitor)?;
+    hindered.map_or(Ok(settled), Err)
+}
+
+/// The same where the repository may be damaged: what kept a plan from being carried out is in the answer, and others are.
+pub(in crate::maintain) fn settle_what_can_be(
+    repository: &Repository,
+    known: Option<&Known>,
+    patient: bool,
+    monitor: &dyn Monitor,
+) -> Result<(Settled, Option<Error>)> {
     let mut settled = Settled::default();
+    let mut hindered = None;
     let (mut plans, stray) = repository.list_gc()?;
     if plans.is_empty() && stray.is_empty() {
-        return Ok(settled);
+        return Ok((settled, None));
     }
     // Our own first: for it least is to be marked.
     plans.sort_by_key(|id| known.is_none_or(|known| known.plan != *id));
     repository.require_full("carry out a prune")?;
     let Some(session) = repository.begin_executing(patient)? else {
         settled.waiting = look(repository)?.waiting;
-        return Ok(settled);
+        return Ok((settled, None));
     };
     for id in plans {
         interrupted(monitor)?;
@@ -99,16 +114,20 @@ pub fn settle(
             session: &session,
             monitor,
         };
-        run.plan(&id, known, &mut settled)?;
+        match run.plan(&id, known, &mut settled) {
+            // Damage keeps an ordinary plan from being carried out, and shall not keep that of a repair.
+            Err(e) if e.class() == Class::Corrupt => hindered = hindered.or(Some(e)),
+            done => done?,
+        }
     }
     repository.remove_stray_waits()?;
-    Ok(settled)
+    Ok((settled, hindered))
 }
 
-struct Run<'a> {
-    repository: &'a Repository,
-    session: &'a Session,
-    monitor: &'a dyn Monitor,
+pub(super) struct Run<'a> {
+    pub(super) repository: &'a Repository,
+    pub(super) session: &'a Session,
+    pub(super) monitor: &'a dyn Monitor,
 }
 
 impl Run<'_> {
@@ -139,6 +158,11 @@ impl Run<'_> {
                 sessions,
             });
             return Ok(());
+        }
+        if plan.quarantine {
+            self.quarantine(&plan, settled)?;
+            self.session.confirm()?;
+            return repository.remove_plan(id);
         }
         let mut doomed: HashMap<PackId, ObjectKind> = plan.packs.iter().copied().collect();
         let released = self.released(&plan, known)?;
@@ -187,7 +211,7 @@ impl Run<'_> {
     }
 
     /// Replaces the index objects that list doomed packs.
-    fn unlist(&self, doomed: &HashMap<PackId, ObjectKind>) -> Result<()> {
+    pub(super) fn unlist(&self, doomed: &HashMap<PackId, ObjectKind>) -> Result<()> {
         let repository = self.repository;
         let mut old = BTreeSet::new();
         for pack in doomed.keys() {
@@ -240,7 +264,7 @@ impl Run<'_> {
     }
 }
 
-fn area(kind: ObjectKind) -> crate::backend::Area {
+pub(super) fn area(kind: ObjectKind) -> crate::backend::Area {
     if kind == ObjectKind::MetaPack {
         crate::backend::Area::Meta
     } else {

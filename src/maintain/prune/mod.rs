@@ -15,6 +15,7 @@
 mod choose;
 mod execute;
 mod mark;
+mod quarantine;
 mod repack;
 mod table;
 #[cfg(test)]
@@ -23,11 +24,14 @@ mod tests;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+pub(super) use self::execute::settle_what_can_be;
 pub use self::execute::{Known, Settled, Waiting, settle};
+pub use self::quarantine::SetAside;
 use crate::backend::{Area, Drawn, Key};
 use crate::error::{Class, Error, Result};
+use crate::format::header::ObjectKind;
 use crate::format::session::SessionKind;
-use crate::id::{ObjectId, PackId, SessionId, SnapshotId};
+use crate::id::{ObjectId, PackId, PlanId, SessionId, SnapshotId};
 use crate::progress::{Count, Monitor};
 use crate::repository::{
     Condemned, Homes, Needs, Repository, Session, SnapshotInfo, WriterOptions,
@@ -341,6 +345,7 @@ fn round(
     report.settled = settle(repository, known.as_ref(), true, monitor.as_ref())?;
     report.settled.removed.join(before.removed);
     report.settled.released += before.released;
+    report.settled.set_aside.extend(before.set_aside);
     Ok(report)
 }
 
@@ -401,8 +406,22 @@ fn publish(
     if packs.is_empty() {
         return Ok(None);
     }
+    Ok(Some(Known {
+        plan: publish_plan(repository, packs, false, session)?,
+        snapshots: roots.snapshots.iter().map(|info| info.id).collect(),
+        readers: roots.readers.iter().map(|(id, _)| *id).collect(),
+    }))
+}
+
+/// Writes a plan, then records who may have missed it: everybody who writes but us.
+pub(super) fn publish_plan(
+    repository: &Repository,
+    packs: Vec<(PackId, ObjectKind)>,
+    quarantine: bool,
+    session: &Session,
+) -> Result<PlanId> {
     session.confirm()?;
-    let plan = repository.write_plan(packs)?;
+    let plan = repository.write_plan(packs, quarantine)?;
     let living = repository.living_sessions()?;
     let others: Vec<SessionId> = living
         .iter()
@@ -410,11 +429,7 @@ fn publish(
         .map(|living| living.id)
         .collect();
     repository.waits(&plan.id, &others)?;
-    Ok(Some(Known {
-        plan: plan.id,
-        snapshots: roots.snapshots.iter().map(|info| info.id).collect(),
-        readers: roots.readers.iter().map(|(id, _)| *id).collect(),
-    }))
+    Ok(plan.id)
 }
 
 /// What all snapshots and readers reach.

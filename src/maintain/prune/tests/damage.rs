@@ -110,7 +110,7 @@ fn one_prune_is_enough_after_two_that_were_killed() {
     packs.retain(|(_, kind)| *kind == crate::format::header::ObjectKind::DataPack);
     assert_eq!(packs.len(), 2);
     for pack in packs {
-        repository.write_plan(vec![pack]).unwrap();
+        repository.write_plan(vec![pack], false).unwrap();
     }
     drop(repository);
     prune_all(&store);
@@ -126,7 +126,7 @@ fn a_list_of_sessions_without_its_plan_goes_though_there_is_no_plan() {
     let store = arc_store();
     store.ingest("one", &[("a", b"a")]);
     let repository = store.open();
-    let plan = repository.write_plan(Vec::new()).unwrap();
+    let plan = repository.write_plan(Vec::new(), false).unwrap();
     repository.waits(&plan.id, &[]).unwrap();
     let key = Key::named(Area::Gc, &plan.id.to_hex()).unwrap();
     store.backend.remove(&key).unwrap();

@@ -369,8 +369,8 @@ fn two_prunes_never_drop_each_others_copy() {
         row == repository.catalog().listings(&all[0].0).unwrap()
     });
     assert_eq!((left.len(), right.len()), (2, 2));
-    repository.write_plan(left).unwrap();
-    repository.write_plan(right).unwrap();
+    repository.write_plan(left, false).unwrap();
+    repository.write_plan(right, false).unwrap();
     let settled = settle(&store.open(), None, true, &Silent).unwrap();
     assert_eq!((settled.removed.count, settled.released), (2, 2));
     assert_holds(&store, "one", &[("a", &a)]);
@@ -390,7 +390,7 @@ fn a_forged_plan_removes_nothing_that_is_needed() {
         Ok(())
     });
     packs.unwrap();
-    repository.write_plan(all).unwrap();
+    repository.write_plan(all, false).unwrap();
     let settled = settle(&repository, None, true, &Silent).unwrap();
     assert_eq!((settled.removed.count, settled.released), (0, 2));
     assert_holds(&store, "one", &[("a", &a)]);
