@@ -80,7 +80,7 @@ impl Connections {
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T> {
-        if self.in_memory.load(Ordering::Acquire) {
+        if self.in_memory() {
             return work(&self.writer()).map_err(|e| self.failed(&e));
         }
         let lease = self.lease();
@@ -105,7 +105,7 @@ impl Connections {
             Ok(value)
         };
         match run(&mut writer) {
-            Err(error) if is_unwritable(&error) && !self.in_memory.load(Ordering::Acquire) => {
+            Err(error) if is_unwritable(&error) && !self.in_memory() => {
                 self.move_to_memory(&mut writer, &error)?;
                 run(&mut writer)
             }
@@ -142,7 +142,8 @@ impl Connections {
     }
 
     /// The same for work that does other things than SQL as well, and perhaps for long. Who comes second waits longer than for a small write:
-    /// the first does what it would do.
+    /// the first does what it would do. If the file cannot be written, the catalog is in memory afterwards ([`Connections::in_memory`]) and the work
+    /// has to be done again.
     pub(super) fn load<T>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Stopped>,
@@ -156,10 +157,16 @@ impl Connections {
             transaction.commit()?;
             Ok(value)
         };
-        run().map_err(|stopped| match stopped {
-            Stopped::Sql(e) => self.failed(&e),
-            Stopped::Other(e) => e,
-        })
+        match run() {
+            Ok(value) => Ok(value),
+            Err(Stopped::Other(e)) => Err(e),
+            Err(Stopped::Sql(e)) => {
+                if is_unwritable(&e) && !self.in_memory() {
+                    self.move_to_memory(&mut writer, &e)?;
+                }
+                Err(self.failed(&e))
+            }
+        }
     }
 
     /// Runs `work` on a reader in one transaction: many small statements take the file's locks only once.
@@ -177,7 +184,13 @@ impl Connections {
 
     /// Where the catalog is; nothing if it is in memory.
     pub(super) fn file(&self) -> Option<&Path> {
-        self.file.as_ref().map(OpenFile::path)
+        let file = self.file.as_ref().filter(|_| !self.in_memory());
+        file.map(OpenFile::path)
+    }
+
+    /// Whether the catalog is in memory, from the beginning or because its file could not be written.
+    pub(super) fn in_memory(&self) -> bool {
+        self.in_memory.load(Ordering::Acquire)
     }
 
     /// What was put beside the catalog a moment ago is not what it was.

@@ -52,6 +52,11 @@ impl Catalog {
     fn file(&self) -> Option<&Path> {
         self.connections.file()
     }
+
+    /// Whether it is in memory, from the beginning or because its file cannot be written any more.
+    pub fn is_in_memory(&self) -> bool {
+        self.connections.in_memory()
+    }
 }
 
 impl Loader<'_> {
@@ -77,7 +82,7 @@ impl Loader<'_> {
         self.indexes.push(id);
     }
 
-    /// Makes all of it part of the catalog.
+    /// Makes all of it part of the catalog. If that fails and the catalog is in memory now, it has to be gathered again.
     pub fn finish(self) -> Result<()> {
         if self.packs.len() == 0 && self.indexes.is_empty() {
             return Ok(());

@@ -2,7 +2,8 @@
 //!
 //! They gather in piles by their first byte. The keys of chunks are hashes, so that piles are even: each is a 256th of all, is read back
 //! alone and sorted in memory. What is more than [`HELD_BYTES`] (in unit tests hardly anything, so that they see it) lies in a scratch file without a name beside the catalog. It holds
-//! nothing that the catalog does not hold in clear as well. A catalog in memory has piles in memory.
+//! nothing that the catalog does not hold in clear as well. A catalog in memory has piles in memory, and so has one whose disk is full: a prune
+//! must work there.
 
 use std::fs::File;
 use std::io;
@@ -58,16 +59,17 @@ impl<const N: usize> Piles<N> {
         self.held[at].push(record);
         self.held_bytes += N;
         self.count += 1;
-        if self.held_bytes >= HELD_BYTES {
-            self.write_out()?;
+        // What cannot be written stays in memory.
+        if self.held_bytes >= HELD_BYTES
+            && let Some(beside) = self.beside.take()
+            && self.write_out(&beside).is_ok()
+        {
+            self.beside = Some(beside);
         }
         Ok(())
     }
 
-    fn write_out(&mut self) -> Result<()> {
-        let Some(beside) = &self.beside else {
-            return Ok(());
-        };
+    fn write_out(&mut self, beside: &Path) -> Result<()> {
         let scratch = match self.scratch.take() {
             Some(scratch) => scratch,
             None => Scratch::new(beside)?,
@@ -161,6 +163,8 @@ pub(super) struct Log {
     /// The last of them; all of them for a catalog in memory.
     tail: Vec<u8>,
     scratch: Option<Scratch>,
+    /// Nothing can be written: what comes stays in memory.
+    full: bool,
 }
 
 /// Bytes of entries that are held in memory before they are written out.
@@ -172,14 +176,21 @@ impl Log {
         self.lens
             .push(len.map_err(|_| Error::invalid("an entry too long"))?);
         self.tail.extend_from_slice(entry);
-        if let Some(beside) = beside.filter(|_| self.tail.len() >= TAIL_BYTES) {
-            let scratch = match self.scratch.take() {
-                Some(scratch) => scratch,
-                None => Scratch::new(beside)?,
-            };
-            self.scratch.insert(scratch).append(&self.tail)?;
-            self.tail.clear();
+        if self.tail.len() >= TAIL_BYTES
+            && let Some(beside) = beside.filter(|_| !self.full)
+        {
+            self.full = self.write_out(beside).is_err();
         }
+        Ok(())
+    }
+
+    fn write_out(&mut self, beside: &Path) -> Result<()> {
+        let scratch = match self.scratch.take() {
+            Some(scratch) => scratch,
+            None => Scratch::new(beside)?,
+        };
+        self.scratch.insert(scratch).append(&self.tail)?;
+        self.tail.clear();
         Ok(())
     }
 

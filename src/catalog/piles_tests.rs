@@ -91,3 +91,38 @@ fn removing_a_pack_takes_all_of_its_homes_and_no_other() {
     assert_eq!(catalog.locate(&chunk(1_999)).unwrap(), None);
     assert!((2_000..6_000).all(|number| catalog.contains(&chunk(number)).unwrap()));
 }
+
+/// A prune and a rebuild of the catalog ended with the error of a scratch file on a full disk.
+#[test]
+fn where_nothing_can_be_written_beside_the_catalog_piles_stay_in_memory() {
+    let nowhere = std::path::Path::new("/nonexistent/folder/catalog.sqlite");
+    let mut piles = Piles::new(Some(nowhere));
+    let mut log = piles::Log::default();
+    let ids: Vec<_> = (0..9_000).map(|number| *chunk(number).as_bytes()).collect();
+    for id in &ids {
+        piles.push(*id).unwrap();
+        log.push(id, Some(nowhere)).unwrap();
+    }
+    let mut sorted = ids.clone();
+    sorted.sort_unstable();
+    let mut drained = Vec::new();
+    piles
+        .drain(|pile| {
+            drained.extend_from_slice(pile);
+            Ok::<(), crate::error::Error>(())
+        })
+        .unwrap();
+    assert_eq!(drained, sorted);
+    let mut logged = Vec::new();
+    log.each(|entry| {
+        logged.push(entry.to_vec());
+        Ok::<(), crate::error::Error>(())
+    })
+    .unwrap();
+    assert!(
+        logged
+            .iter()
+            .map(Vec::as_slice)
+            .eq(ids.iter().map(|id| &id[..]))
+    );
+}

@@ -80,6 +80,17 @@ impl Repository {
     }
 
     pub(super) fn refresh_indexes(&self, monitor: &dyn Monitor) -> Result<Taken> {
+        let was_in_memory = self.catalog().is_in_memory();
+        match self.take_in_indexes(monitor) {
+            // Its file could not be written: what was gathered for it is gathered again for memory.
+            Err(_) if !was_in_memory && self.catalog().is_in_memory() => {
+                self.take_in_indexes(monitor)
+            }
+            taken => taken,
+        }
+    }
+
+    fn take_in_indexes(&self, monitor: &dyn Monitor) -> Result<Taken> {
         let known: HashSet<ObjectId> = self.catalog().index_objects()?.into_iter().collect();
         let mut stored = HashSet::new();
         self.backend().list(Area::Index, &mut |name, _| {
