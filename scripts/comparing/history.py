@@ -3,11 +3,10 @@ ingests of other trees into the same repository. What is stored afterwards is co
 that were given up: the difference is garbage."""
 import os
 import random
-import shutil
 import subprocess
 import time
 
-from .measure import Wrong, check_tree, drop_caches, stored_bytes, timed
+from .measure import Wrong, check_tree, discard, drop_caches, stored_bytes, timed
 
 GENERATIONS = 50
 KEPT = 10
@@ -68,7 +67,7 @@ def judge(tool, folder):
     command, at = tool.restore(target, folder)
     timed(command, tool.env)
     check_tree(tool, folder.path, at)
-    shutil.rmtree(target, ignore_errors=True)
+    discard(target)
 
 
 def measure_history(kind, work, source, record, say):
@@ -78,7 +77,7 @@ def measure_history(kind, work, source, record, say):
     for_nothing.mkdir(parents=True)
     tool, _ = filled(kind, for_nothing, source, GENERATIONS - KEPT)
     needed = stored_bytes(tool.repository) / 1e6
-    shutil.rmtree(for_nothing)
+    discard(for_nothing)
     alone = scratch / "alone"
     alone.mkdir()
     tool, history = filled(kind, alone, source, 0)
@@ -90,10 +89,10 @@ def measure_history(kind, work, source, record, say):
     left = stored_bytes(tool.repository) / 1e6
     record("keep 10 of 50", *figures, megabytes=left)
     say(f"{tool.name}: {full:.1f} MB before, {full - left:.1f} freed, {left - needed:.1f} garbage left of {full - needed:.1f}")
-    shutil.rmtree(tool.work)
+    discard(tool.work)
     spare.rename(tool.work)
     beside(tool, history, scratch, source, needed, record, say)
-    shutil.rmtree(scratch)
+    discard(scratch)
 
 
 def beside(tool, history, scratch, source, needed, record, say):

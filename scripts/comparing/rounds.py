@@ -1,7 +1,6 @@
 """One round of every row that a corpus has, for one tool, in a fresh repository."""
-import shutil
 
-from .measure import Wrong, check_archive, check_file, check_stream, check_tree, stored_bytes, timed
+from .measure import Wrong, check_archive, check_file, check_stream, check_tree, discard, stored_bytes, timed
 from .mounts import measure_mount
 
 
@@ -37,7 +36,7 @@ class Round:
         command, at = tool.restore(target, corpus)
         check = check_file if corpus.is_image else check_tree
         self.row("restore", command, then=lambda: check(tool, corpus.path, at))
-        shutil.rmtree(target, ignore_errors=True)
+        discard(target)
 
     def one(self):
         tool, corpus = self.tool, self.corpus
@@ -50,8 +49,7 @@ class Round:
             check_file(tool, corpus.path / path, found[0])
 
         self.row("one", tool.one(target, corpus, path), then=check)
-        shutil.rmtree(target, ignore_errors=True)
-        target.unlink(missing_ok=True)
+        discard(target)
 
     def streams(self, source):
         """Through standard input and out again, in a repository of its own."""
@@ -64,7 +62,7 @@ class Round:
             out = self.tool.stream_out()
             self.row("stream_out", out, then=lambda: check_stream(self.tool, out, source))
         finally:
-            shutil.rmtree(self.tool.work, ignore_errors=True)
+            discard(self.tool.work)
             self.tool = kept
 
     def archives(self):
