@@ -165,7 +165,7 @@ fn a_call_that_fails_in_a_repair_makes_nothing_worse() {
 }
 
 #[test]
-#[ignore = "takes a minute: for the long suite"]
+#[ignore = "takes a minute: part of scripts/soak"]
 fn any_call_that_fails_in_a_repair_makes_nothing_worse() {
     fails(1);
 }

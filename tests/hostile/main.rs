@@ -63,7 +63,7 @@ fn any_mischief_with_objects_is_found_and_hands_out_nothing_wrong() {
 }
 
 #[test]
-#[ignore = "takes ten minutes: for the long suite"]
+#[ignore = "takes ten minutes: part of scripts/soak"]
 fn much_more_mischief() {
     let first = seed();
     for seed in first..first + 300 {
