@@ -91,12 +91,13 @@ def measure_history(kind, work, source, record, say):
     say(f"{tool.name}: {full:.1f} MB before, {full - left:.1f} freed, {left - needed:.1f} garbage left of {full - needed:.1f}")
     discard(tool.work)
     spare.rename(tool.work)
-    beside(tool, history, scratch, source, needed, record, say)
+    beside(tool, scratch, source, needed, record, say)
     discard(scratch)
 
 
-def beside(tool, history, scratch, source, needed, record, say):
-    """The same prune while others ingest."""
+def beside(tool, scratch, source, needed, record, say):
+    """The same prune while others ingest. What is the latest of several trees is not for every program the one asked for, so what comes back is
+    judged before, not here."""
     others = []
     for number in range(BESIDE):
         other = History(source, scratch / f"other{number}", seed=100 + number)
@@ -124,4 +125,3 @@ def beside(tool, history, scratch, source, needed, record, say):
     record("beside 4 ingests", wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, stored_bytes(tool.repository) / 1e6)
     timed(tool.keep(KEPT), tool.env)
     say(f"{tool.name}: {stored_bytes(tool.repository) / 1e6:.1f} MB after one more prune alone, with what the four brought; {needed:.1f} are needed without that")
-    judge(tool, history.folder)
