@@ -73,11 +73,11 @@ def judge(tool, folder):
 def measure_history(kind, work, source, record, say):
     """All rows of one tool. `record(row, wall, cpu, rss, megabytes)` takes a figure, `say` a remark."""
     scratch = work / "history"
-    for_nothing = scratch / "kept"
-    for_nothing.mkdir(parents=True)
-    tool, _ = filled(kind, for_nothing, source, GENERATIONS - KEPT)
+    reference = scratch / "reference"
+    reference.mkdir(parents=True)
+    tool, _ = filled(kind, reference, source, GENERATIONS - KEPT)
     needed = stored_bytes(tool.repository) / 1e6
-    discard(for_nothing)
+    discard(reference)
     alone = scratch / "alone"
     alone.mkdir()
     tool, history = filled(kind, alone, source, 0)

@@ -118,10 +118,10 @@ impl Connections {
     fn move_to_memory(&self, writer: &mut Connection, why: &rusqlite::Error) -> Result<()> {
         let copy = || {
             let mut memory = Connection::open_in_memory()?;
-            super::schema::configure(&memory, super::open::WRITER_CACHE_KIB)?;
+            schema::configure(&memory, super::open::WRITER_CACHE_KIB)?;
             Backup::new(writer, &mut memory)?.run_to_completion(
                 COPY_PAGES,
-                std::time::Duration::ZERO,
+                Duration::ZERO,
                 None,
             )?;
             Ok(memory)

@@ -64,10 +64,21 @@ impl Repository {
         )
     }
 
+    /// What an index object would say of a pack, from the pack itself.
+    pub(crate) fn own_record(&self, kind: ObjectKind, id: &PackId) -> Result<PackRecord> {
+        let (directory, stored_bytes) =
+            read_directory(self.backend().as_ref(), self.keys(), kind, id)?;
+        Ok(PackRecord {
+            id: *id,
+            kind,
+            stored_bytes,
+            directory,
+        })
+    }
+
     /// The directory that a pack has itself, whatever index objects say.
     pub(crate) fn pack_directory(&self, kind: ObjectKind, id: &PackId) -> Result<Directory> {
-        let (directory, _) = read_directory(self.backend().as_ref(), self.keys(), kind, id)?;
-        Ok(directory)
+        Ok(self.own_record(kind, id)?.directory)
     }
 
     /// Reads all of a pack: its name against its bytes, every block, every chunk. Memory: a few blocks.

@@ -273,8 +273,7 @@ impl Blocks for Repository {
             }
             self.neighbours
                 .learn(places.iter().flatten().copied(), |kind, id| {
-                    object::read_directory(self.backend.as_ref(), &self.keys, kind, id)
-                        .map(|(directory, _)| directory)
+                    self.pack_directory(kind, id)
                 });
         }
         let answers = ids.iter().zip(places);

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use super::object::{read_blocks, read_directory};
+use super::object::read_blocks;
 use super::{Repository, lock};
 use crate::backend::Area;
 use crate::catalog::{Loader, Opened};
@@ -205,14 +205,8 @@ impl Repository {
             })?;
             unknown.sort_unstable();
             for id in unknown {
-                match read_directory(self.backend().as_ref(), self.keys(), kind, &id) {
-                    Ok((directory, stored_bytes)) => {
-                        let record = PackRecord {
-                            id,
-                            kind,
-                            stored_bytes,
-                            directory,
-                        };
+                match self.own_record(kind, &id) {
+                    Ok(record) => {
                         self.catalog().add_packs(std::slice::from_ref(&record))?;
                         adopted.push(id);
                     }

@@ -4,14 +4,13 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::Repository;
 use super::audit::is_verdict;
-use super::object::{crypto, key_of, read_directory};
+use super::object::{crypto, key_of};
 use super::session::remove_ended;
 use super::writer::{Indexer, OBJECT_BYTES};
 use crate::backend::Area;
 use crate::crypto::seal::WriterKeys;
 use crate::error::{Class, Result};
 use crate::format::header::ObjectKind;
-use crate::format::index::PackRecord;
 use crate::id::{ObjectId, PackId};
 use crate::progress::Monitor;
 
@@ -80,15 +79,8 @@ impl Repository {
         let mut indexer = Indexer::new(&keys)?;
         let mut count = 0;
         for (id, kind) in records {
-            let backend = self.backend().as_ref();
-            match read_directory(backend, self.keys(), kind, &id) {
-                Ok((directory, stored_bytes)) => {
-                    let record = PackRecord {
-                        id,
-                        kind,
-                        stored_bytes,
-                        directory,
-                    };
+            match self.own_record(kind, &id) {
+                Ok(record) => {
                     self.catalog().add_packs(std::slice::from_ref(&record))?;
                     indexer.add(self, &record)?;
                     count += 1;

@@ -2,8 +2,8 @@
 //!
 //! `reserve/` beside the areas holds files of [`PIECE_BYTES`] whose space is allocated and whose content is nothing. A write that
 //! finds no space, by a command that draws on the reserve, removes one piece after the other until it fits: each gives back its bytes and
-//! its inode. The pieces are made again by the next
-//! command that fills the reserve, as far as there is room; one that is missing, short or of other bytes does no harm.
+//! its inode. The pieces are made again by the next command that fills the reserve, as far as there is room; one that is missing, short
+//! or of other bytes does no harm.
 
 use std::fs::{self, File};
 use std::io::{self, Write};

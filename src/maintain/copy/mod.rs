@@ -309,7 +309,7 @@ struct Lane {
 
 impl Lane {
     /// A writer for the next snapshot. What others condemned since the session began is not known to it, as it is not to any writer
-    /// that began before a plan: the commit looks again.
+    /// that began before a plan: the plan waits for the session.
     fn writer(
         &mut self,
         destination: &Arc<Repository>,
@@ -318,8 +318,8 @@ impl Lane {
     ) -> Result<Writer> {
         let writer = match (&self.session, &self.homes) {
             (Some(session), Some(homes)) => {
-                let homes = homes.with_condemned(homes.condemned().clone())?;
-                Writer::start(destination, Arc::clone(session), homes, (options, monitor))?
+                let (session, homes) = (Arc::clone(session), Arc::clone(homes));
+                Writer::start(destination, session, homes, (options, monitor))?
             }
             _ => Writer::begin(destination, options, monitor)?,
         };

@@ -43,7 +43,7 @@ pub(super) fn repack(
     condemned
         .packs
         .extend(choice.condemned(table).iter().map(|(id, _)| *id));
-    let homes = homes.with_condemned(condemned)?;
+    let homes = Arc::new(homes.with_condemned(condemned)?);
     let mut writer = Writer::start(repository, Arc::clone(session), homes, (options, monitor))?;
     let total = wanted.iter().map(|at| table.rows()[*at].stored_bytes);
     monitor.expect(Count::Bytes, total.sum());

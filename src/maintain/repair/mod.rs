@@ -265,7 +265,7 @@ impl Run<'_> {
         if let Some((session, homes, mut condemned)) = writing {
             condemned.packs.extend(&out);
             out.clone_from(&condemned.packs);
-            let homes = homes.with_condemned(condemned)?;
+            let homes = Arc::new(homes.with_condemned(condemned)?);
             let how = (self.options.writer, self.monitor);
             writer = Some(Writer::start(repository, Arc::clone(session), homes, how)?);
         }

@@ -168,17 +168,16 @@ impl Writer {
         drop(repository.backend().fill_reserve());
         repository.remove_ended_sessions()?;
         let homes = Homes::look(repository, monitor.as_ref())?;
-        Self::start(repository, session, homes, (options, monitor))
+        Self::start(repository, session, Arc::new(homes), (options, monitor))
     }
 
     /// Begins to write within a session that has begun and looked around.
     pub(crate) fn start(
         repository: &Arc<Repository>,
         session: Arc<Session>,
-        homes: Homes,
+        homes: Arc<Homes>,
         (options, monitor): (WriterOptions, &Arc<dyn Monitor>),
     ) -> Result<Self> {
-        let homes = Arc::new(homes);
         let keys = WriterKeys::new(repository.id(), repository.suite(), repository.keyring())
             .map_err(crypto("begin a session"))?;
         keys.remember_in(repository.keys());

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::Receiver;
 
 use super::super::lock;
-use super::super::object::{BuiltObject, ObjectBuilder, read_directory};
+use super::super::object::{BuiltObject, ObjectBuilder};
 use super::indexer::{Indexer, compressor, store};
 use super::{Shared, spawn_thread};
 use crate::codec::Compressor;
@@ -111,15 +111,8 @@ impl Storer {
             if self.indexer.lists(&id) || shared.homes.is_condemned(&id) {
                 continue;
             }
-            match read_directory(repository.backend().as_ref(), repository.keys(), kind, &id) {
-                Ok((directory, stored_bytes)) => {
-                    self.list(&PackRecord {
-                        id,
-                        kind,
-                        stored_bytes,
-                        directory,
-                    })?;
-                }
+            match repository.own_record(kind, &id) {
+                Ok(record) => self.list(&record)?,
                 Err(e) if e.class() == Class::NotFound => {
                     repository.catalog().remove_packs(&[id])?;
                 }
